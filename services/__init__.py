@@ -1,0 +1,1 @@
+"""The processes of a run, one package each; no service imports another."""
