@@ -1,0 +1,355 @@
+"""The settings of a run, one model per part of the platform.
+
+Every default says why it is what it is. Unknown keys are refused (`hiper.config.load` names the nearest valid one), rules
+that span fields fail here, at load, and not at step 500. Nothing in this package imports torch, vLLM or gRPC.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from hiper.vocabulary import EnvName
+
+__all__ = [
+    "BrokerSettings",
+    "ChatPrompt",
+    "CompactPrompt",
+    "EnvSettings",
+    "EvaluationSettings",
+    "HaeSettings",
+    "LearnerSettings",
+    "ModelSettings",
+    "PromptSettings",
+    "RewardSettings",
+    "RolloutSettings",
+    "SamplingSettings",
+    "Section",
+    "SupervisorSettings",
+    "WarmstartSettings",
+]
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of every settings model: frozen, closed, documented by its field docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class BrokerSettings(Section):
+    """How to reach the Redis-protocol server, and how long to wait for it."""
+
+    url: SecretStr | None = None
+    """`redis://`, `rediss://` or `unix://` URL. None: `hiper up` starts a server of its own."""
+    assume_settings: bool = False
+    """Trust version and settings where a managed server hides CONFIG. Logged loudly."""
+    allow_data_loss: bool = False
+    """Accept a server without append-only persistence."""
+    appendfsync: Literal["always", "everysec"] = "always"
+    """fsync mode of a server started here. `always` lost nothing in any kill; `everysec` is faster and may lose ~2 s."""
+    maxmemory_mb: Positive = 1024
+    """Memory limit of a server started here; publishing stops, and nothing is lost, when it is reached."""
+    connect_timeout_s: Seconds = 3.0
+    """Bound of one connection attempt."""
+    socket_timeout_s: Seconds = 10.0
+    """Bound of one command; longer than the longest blocking read."""
+    unavailable_timeout_s: Seconds = 120.0
+    """How long a service waits for a broker that is away before it gives up with an error."""
+    block_ms: Positive = 1000
+    """Longest blocking read."""
+    claim_idle_s: Seconds = 30.0
+    """An entry untouched for this long is taken over by another consumer; more than 3 x p99 of its processing time."""
+    max_deliveries: Positive = 5
+    """Deliveries after which an entry goes to the dead letters."""
+    dedup_ttl_s: Seconds = 6 * 3600.0
+    """How long a published id is remembered; longer than any retry."""
+
+
+class EnvSettings(Section):
+    """Which tasks are played, and how the env service hosts them."""
+
+    name: EnvName = EnvName.ALFWORLD
+    """Environment family."""
+    data: Path | None = None
+    """Folder or archive with the real games. None: synthetic games."""
+    synthetic_preset: str = "demo"
+    """Preset of the synthetic generator."""
+    synthetic_train: Positive = 2000
+    """Synthetic training games."""
+    synthetic_valid: Positive = 128
+    """Synthetic held-out games, disjoint from training by seed and by content."""
+    train_split: str = "train"
+    """Split training tasks are drawn from."""
+    task_types: tuple[str, ...] = ()
+    """Restrict training and evaluation to these task types; empty = all."""
+    max_steps: Positive = 50
+    """Step limit of an episode; reaching it truncates."""
+    addresses: tuple[str, ...] = ()
+    """Addresses of env servers (`host:port`). Filled in by `hiper up`."""
+    max_sessions: Positive = 4096
+    """Live sessions per server; more are refused with RESOURCE_EXHAUSTED."""
+    max_items: Annotated[int, Field(gt=0, le=256)] = 256
+    """Items per batched call."""
+    lease_s: Seconds = 120.0
+    """A session untouched for this long is freed."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Worker processes; 0 = in the server process, which is enough for the engines' own speed on few cores."""
+    reset_timeout_s: Seconds = 30.0
+    """Deadline of a reset call."""
+    step_timeout_s: Seconds = 10.0
+    """Deadline of a step call."""
+    unavailable_timeout_s: Seconds = 120.0
+    """How long a rollout keeps retrying a lost env server before it abandons the episode."""
+
+
+class ChatPrompt(Section):
+    """Prompts in prose under the model's chat template, for instruct models."""
+
+    style: Literal["chat"] = "chat"
+    history_turns: Annotated[int, Field(ge=0)] = 2
+    """Observation/action pairs shown."""
+
+
+class CompactPrompt(Section):
+    """Prompts in few words for tiny models with a word-level vocabulary."""
+
+    style: Literal["compact"] = "compact"
+    history_turns: Annotated[int, Field(ge=0)] = 1
+    """Observation/action pairs shown."""
+    hidden_actions: tuple[str, ...] = ("examine", "close", "look", "inventory", "help")
+    """First words of actions left out of the list; they stay legal."""
+
+
+PromptSettings = Annotated[ChatPrompt | CompactPrompt, Field(discriminator="style")]
+
+
+class SamplingSettings(Section):
+    """How responses are sampled."""
+
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """Training temperature (method.md 11.6)."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus; 1 keeps the recorded log-probabilities those of the full softmax."""
+    max_response_tokens: Positive = 512
+    """Response limit."""
+    max_prompt_tokens: Positive = 2048
+    """Prompt limit: oldest history is dropped first, then the episode is abandoned by name."""
+
+
+class RolloutSettings(Section):
+    """How episodes are played."""
+
+    concurrent_episodes: Positive = 128
+    """Episodes played at once by one rollout process."""
+    prompt: PromptSettings = ChatPrompt()
+    """Prompt style."""
+    sampling: SamplingSettings = SamplingSettings()
+    """Sampling."""
+    keep: Literal["enforce", "trust"] = "enforce"
+    """`enforce`: a KEEP turn keeps the sub-goal in force whatever was written. `trust`: what was written counts."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' type in the engine."""
+    tensor_parallel: Positive = 1
+    """GPUs one engine spans."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Share of GPU memory the engine may use."""
+    cpu_kv_cache_gb: Positive = 1
+    """KV cache on a CPU engine, GiB."""
+    cpu_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of a CPU engine; 0 = all cores."""
+    enforce_eager: bool = False
+    """Skip graph capture: starts faster, generates slower on GPUs."""
+    generate_timeout_s: Seconds = 300.0
+    """Bound of one generation; past it the episode is abandoned and the engine checked."""
+    weights_poll_s: Seconds = 0.2
+    """How often the published policy version is looked up."""
+    drain_timeout_s: Seconds = 30.0
+    """How long running episodes may go on after SIGTERM; the rest are left to be claimed."""
+    spool_max_mb: Positive = 256
+    """Bound of finished trajectories kept on disk while the broker is away."""
+
+
+class RewardSettings(Section):
+    """Terms of the per-turn reward (method.md, section 7). Scale the penalties with `success`."""
+
+    success: float = 10.0
+    """Reward of the winning turn."""
+    invalid_output: Annotated[float, Field(ge=0)] = 0.1
+    """Taken off a turn whose output is malformed."""
+    inadmissible_action: Annotated[float, Field(ge=0)] = 0.0
+    """Taken off a turn whose action was not admissible. Not in the paper; tiny models need it."""
+    keep_penalty: Annotated[float, Field(le=0)] = -0.3
+    """Added on KEEP turns, <= 0."""
+    keep_penalty_mode: Literal["fixed", "normalized"] = "normalized"
+    """`fixed`: every KEEP turn; `normalized`: divided by the number of turns, trajectories of one turn exempt."""
+    consistency: Annotated[float, Field(le=0)] = -0.3
+    """Added on a KEEP turn that writes another sub-goal than the one in force, <= 0."""
+
+
+class HaeEstimator(Section):
+    """Hierarchical advantage estimation."""
+
+    name: Literal["hae"] = "hae"
+    mode: Literal["default", "compat", "paper"] = "default"
+    """See method.md, section 18."""
+    gamma: Share = 1.0
+    """Discount per turn."""
+    lam_low: Share = 1.0
+    """Lambda per turn, inside a segment."""
+    lam_seg: Share = 0.95
+    """Lambda per segment."""
+
+
+class GaeEstimator(Section):
+    """Flat turn-level GAE on V_low: the baseline without a hierarchy."""
+
+    name: Literal["gae"] = "gae"
+    gamma: Share = 1.0
+    """Discount per turn."""
+    lam: Share = 0.95
+    """Lambda per turn."""
+
+
+EstimatorSettings = Annotated[HaeEstimator | GaeEstimator, Field(discriminator="name")]
+
+
+class HaeSettings(Section):
+    """How advantages are computed."""
+
+    estimator: EstimatorSettings = HaeEstimator()
+    """Estimator and its parameters."""
+    whiten: bool = True
+    """Normalise each level over the turns of the batch that own a token of it."""
+    critic_address: str | None = None
+    """Address of the critic service (`host:port`). Filled in by `hiper up`."""
+    critic_timeout_s: Seconds = 60.0
+    """Deadline of one value call; the learner answers between micro-batches."""
+    critic_unavailable_timeout_s: Seconds = 300.0
+    """How long to keep asking a critic that is away, e.g. while the learner restarts."""
+    group_timeout_s: Seconds = 600.0
+    """Age at which an incomplete batch is handed on with the members it has."""
+
+
+class ModelSettings(Section):
+    """Where the models come from."""
+
+    path: str = "Qwen/Qwen2.5-1.5B-Instruct"
+    """Base model of the actor: a folder or a hub name."""
+    critic_path: str | None = None
+    """Base model of the critic; None = same as the actor."""
+    revision: str | None = None
+    """Hub revision, pinned."""
+
+
+class OptimiserSettings(Section):
+    """AdamW as in method.md, section 10."""
+
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate, constant."""
+    epochs: Positive = 1
+    """Passes over a batch."""
+    minibatch_rows: Positive = 256
+    """Turns per optimiser step."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+
+
+class LearnerSettings(Section):
+    """How the policy is updated and how far ahead it may issue tasks."""
+
+    tasks_per_batch: Positive = 128
+    """Tasks of one training batch."""
+    samples_per_task: Positive = 1
+    """Episodes of each task (group size of group-relative estimators)."""
+    iterations: Positive = 150
+    """Training batches of the run."""
+    max_staleness: Annotated[int, Field(ge=0)] = 0
+    """Versions tasks may be issued ahead; 0 = synchronous and on-policy, as in the paper."""
+    actor: OptimiserSettings = OptimiserSettings(lr=1e-6)
+    critic: OptimiserSettings = OptimiserSettings(lr=1e-5)
+    critic_warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    """First iterations that train the critic only."""
+    micro_tokens: Positive = 16_384
+    """Tokens of one forward and backward pass, padding included."""
+    clip_low: Annotated[float, Field(gt=0)] = 0.2
+    clip_high: Annotated[float, Field(gt=0)] = 0.2
+    dual_clip: Annotated[float, Field(gt=1)] = 3.0
+    entropy_coef: Annotated[float, Field(ge=0)] = 0.001
+    kl_coef: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the k3 estimator of KL to the reference, in the loss; 0 = no reference model is kept."""
+    value_clip: Annotated[float, Field(gt=0)] | None = None
+    """Clip of value updates around the old values; None = off. The reference's 0.5 is tight for returns of scale 10."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 = torch's choice."""
+    deterministic: bool = True
+    """Deterministic kernels: a resumed run equals the uninterrupted one bit for bit on CPU."""
+    checkpoint_every: Positive = 1
+    """Iterations between checkpoints; also the acknowledgement batch, so it bounds what a crash repeats."""
+    keep_checkpoints: Positive = 3
+    keep_weights: Positive = 4
+    """Published weight versions kept on disk."""
+    lease_ttl_s: Seconds = 6.0
+    """A learner that does not renew its lease for this long may be replaced."""
+    critic_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of the critic service; 0 = any. Filled in by `hiper up`."""
+    batch_timeout_s: Seconds = 1800.0
+    """A batch that does not arrive for this long is reported as a stall, with what is missing."""
+
+
+class EvaluationSettings(Section):
+    """Evaluation on a fixed panel, between training batches."""
+
+    split: str = "valid_seen"
+    """Split the panel is drawn from; all of its tasks if `tasks` is 0."""
+    tasks: Annotated[int, Field(ge=0)] = 0
+    """Size of the panel: the first tasks by id hash, the same in every run."""
+    every: Annotated[int, Field(ge=0)] = 5
+    """Versions between evaluations; version 0 and the last one are always evaluated. 0 = only these two."""
+    temperature: Annotated[float, Field(ge=0)] = 0.4
+    """Evaluation temperature (method.md 11.6)."""
+
+
+class WarmstartSettings(Section):
+    """Supervised warm start on demonstrations written as plan-execute turns."""
+
+    enabled: bool = False
+    """Make a tiny model and tokenizer on the spot and train them on demonstrations before the run."""
+    episodes: Positive = 1000
+    """Demonstration episodes."""
+    steps: Positive = 800
+    """Optimiser steps."""
+    batch_turns: Positive = 64
+    lr: Annotated[float, Field(gt=0)] = 3e-3
+    forget_share: Share = 0.6
+    """Share of demonstration episodes in which the player forgets to heat, cool or clean."""
+    noise: Share = 0.05
+    """Share of random admissible actions."""
+    hidden_size: Positive = 64
+    layers: Positive = 2
+    heads: Positive = 2
+    intermediate_size: Positive = 192
+    cache: bool = True
+    """Reuse a warm-started model made from the same settings, code version and data."""
+
+
+class SupervisorSettings(Section):
+    """How `hiper up` runs the services on one machine."""
+
+    scale: dict[str, Positive] = Field(default_factory=dict)
+    """Processes per service, e.g. `{rollout: 2}`."""
+    ready_timeout_s: Seconds = 300.0
+    """How long a service may take to become ready."""
+    drain_timeout_s: Seconds = 40.0
+    """How long a service may take to end after SIGTERM before it is killed."""
+    max_restarts: Positive = 20
+    """Restarts of one process within `restart_window_s` after which the run stops with the process's last lines."""
+    restart_window_s: Seconds = 600.0
+
+
