@@ -33,7 +33,13 @@ def generate(target: Path) -> None:
     nested = target / "hiper"
     for path in nested.rglob("*.py*"):
         # The generator assumes that proto/ is an import root; here it is the package hiper._proto.
-        path.write_text(re.sub(r"\bhiper\.(common|env|trajectory|critic)\b(?=\.v1(?: import|\.\w+_pb2))", r"hiper._proto.\1", path.read_text()))
+        path.write_text(
+            re.sub(
+                r"\bhiper\.(common|env|trajectory|critic)\b(?=\.v1(?: import|\.\w+_pb2))",
+                r"hiper._proto.\1",
+                path.read_text(),
+            )
+        )
     for child in nested.iterdir():
         shutil.move(child, target / child.name)
     nested.rmdir()
@@ -44,10 +50,7 @@ def generate(target: Path) -> None:
 def differences(left: Path, right: Path) -> list[str]:
     """Return the files that differ between two generated trees."""
     names = {
-        str(p.relative_to(root))
-        for root in (left, right)
-        for p in root.rglob("*.py*")
-        if "__pycache__" not in p.parts
+        str(p.relative_to(root)) for root in (left, right) for p in root.rglob("*.py*") if "__pycache__" not in p.parts
     }
     return sorted(
         n

@@ -351,5 +351,3 @@ class SupervisorSettings(Section):
     max_restarts: Positive = 20
     """Restarts of one process within `restart_window_s` after which the run stops with the process's last lines."""
     restart_window_s: Seconds = 600.0
-
-

@@ -1,0 +1,151 @@
+"""Load a run's configuration: file, then `HIPER_*` environment variables, then explicit overrides; the last one wins.
+
+`HIPER_LEARNER__ACTOR__LR=1e-5` sets `learner.actor.lr`; values are read as YAML. Variables whose name holds no `__` belong to
+other parts (`HIPER_DATA`, `HIPER_HTTP_ADDRESS`, ...) unless they name a top-level key (`HIPER_SEED`). An unknown key or
+variable is an error that names the nearest valid one. Files may say `extends: other.yaml`, relative to themselves.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hiper.config.run import RunConfig
+from hiper.errors import ConfigError
+
+__all__ = ["PREFIX", "config_hash", "load_config", "parse_config"]
+
+PREFIX = "HIPER_"
+RESERVED = frozenset(
+    {"HIPER_DATA", "HIPER_GOLDEN", "HIPER_HTTP_ADDRESS", "HIPER_FAILPOINT", "HIPER_REDIS_URL", "HIPER_NO_UI"}
+)
+
+_Tree = dict[str, Any]
+
+
+def load_config(
+    path: Path, *, environment: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
+) -> RunConfig:
+    """Read `path`, apply `environment` (default: the process's own) and `overrides` (dotted keys), validate."""
+    tree = _read_file(path, seen=())
+    return parse_config(tree, source=str(path), environment=environment, overrides=overrides)
+
+
+def parse_config(
+    tree: Mapping[str, Any],
+    *,
+    source: str,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> RunConfig:
+    """Like `load_config`, for a tree that was already read. `source` names it in errors."""
+    merged: _Tree = _merge({}, tree)
+    for key, value in _environment_overrides(os.environ if environment is None else environment):
+        _assign(merged, key, value)
+    for dotted, value in (overrides or {}).items():
+        _assign(merged, dotted.split("."), value)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}", "see `hiper config schema` for every key") from error
+
+
+def config_hash(config: RunConfig) -> str:
+    """Return the sha256 of the configuration, secrets and local addresses left out."""
+    tree = config.model_dump(mode="json", exclude={"broker": {"url"}, "env": {"addresses"}, "hae": {"critic_address"}})
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def _read_file(path: Path, seen: tuple[Path, ...]) -> _Tree:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise ConfigError(f"{path}: extends itself", "remove the circle of `extends` lines")
+    try:
+        tree = yaml.safe_load(resolved.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "give --config the path of a run file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}", "mend the line named") from error
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of settings, found {type(tree).__name__}", "write `key: value` lines"
+        )
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    return _merge(_read_file(resolved.parent / str(parent), (*seen, resolved)), tree)
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> _Tree:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _assign(tree: _Tree, path: list[str], value: object) -> None:
+    for key in path[:-1]:
+        child = tree.get(key)
+        if not isinstance(child, dict):
+            child = {}
+            tree[key] = child
+        tree = child
+    tree[path[-1]] = value
+
+
+def _environment_overrides(environment: Mapping[str, str]) -> Iterator[tuple[list[str], object]]:
+    top = set(RunConfig.model_fields)
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in RESERVED:
+            continue
+        path = name.removeprefix(PREFIX).lower().split("__")
+        if len(path) == 1 and path[0] not in top:
+            raise ConfigError(f"environment variable {name} is not known", _nearest(path[0], top, PREFIX, str.upper))
+        yield path, yaml.safe_load(environment[name])
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for detail in error.errors():
+        location = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            *parents, last = [str(part) for part in detail["loc"]]
+            parts.append(f"unknown key '{location}'; {_nearest(last, _siblings(parents), '', str)}")
+        else:
+            parts.append(f"{location or 'the file'}: {detail['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts)
+
+
+def _nearest(name: str, valid: set[str], prefix: str, case: Any) -> str:
+    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{prefix}{case(close[0])}'?"
+    return "valid here: " + ", ".join(f"{prefix}{case(key)}" for key in sorted(valid))
+
+
+def _siblings(parents: list[str]) -> set[str]:
+    """Return the keys that are valid beside an unknown one, following nested models and unions by their tags."""
+    models: list[type[BaseModel]] = [RunConfig]
+    for part in parents:
+        fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        if fields:
+            models = [model for field in fields for model in _models(field)]
+    return {key for model in models for key in model.model_fields}
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        for argument in get_args(annotation):
+            yield from _models(argument)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation

@@ -1,0 +1,95 @@
+"""`/healthz`, `/readyz`, `/metrics` and `/version` of every process, on a thread of their own.
+
+They answer while the main loop computes, and are bound before any model is loaded.
+"""
+
+import socket
+import threading
+from types import TracebackType
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from hiper import __version__
+from hiper.errors import DependencyError
+from hiper.metrics import render
+from hiper.service.health import Health
+
+__all__ = ["HttpServer", "create_app", "parse_address"]
+
+
+def create_app(component: str, health: Health) -> FastAPI:
+    """Build the app that reports on `health`."""
+    app = FastAPI(title=f"hiper {component}", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> JSONResponse:
+        alive = health.alive()
+        return JSONResponse({"alive": alive}, 200 if alive else 503)
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        ready = health.ready()
+        checks = {name: {"ok": check.ok, "detail": check.detail} for name, check in health.checks().items()}
+        return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/version")
+    def version() -> dict[str, str]:
+        return {"component": component, "version": __version__}
+
+    return app
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`; raise `DependencyError` if it is neither."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise DependencyError(f"'{address}' is not an address", "write host:port, e.g. 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+class HttpServer:
+    """Serves an app on a daemon thread; a context manager."""
+
+    def __init__(self, app: FastAPI, address: str) -> None:
+        host, port = parse_address(address)
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        )
+        # Signals belong to the main thread.
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="http")
+
+    def __enter__(self) -> "HttpServer":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._socket.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise DependencyError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            "stop what holds the port, or choose another one",
+        ) from error
+    return listener
