@@ -1,0 +1,29 @@
+"""Reading PDDL's s-expressions."""
+
+import re
+from typing import TypeAlias
+
+__all__ = ["Expr", "parse"]
+
+Expr: TypeAlias = "str | list[Expr]"
+
+_COMMENT = re.compile(r";[^\n]*")
+_TOKEN = re.compile(r"[()]|[^\s()]+")
+
+
+def parse(text: str) -> list[Expr]:
+    """The top-level expressions of `text`, comments dropped. Raises `ValueError` on unbalanced parentheses."""
+    stack: list[list[Expr]] = [[]]
+    for token in _TOKEN.findall(_COMMENT.sub("", text) if ";" in text else text):
+        if token == "(":
+            stack.append([])
+        elif token == ")":
+            closed = stack.pop()
+            if not stack:
+                raise ValueError("a parenthesis is closed that was never opened")
+            stack[-1].append(closed)
+        else:
+            stack[-1].append(token)
+    if len(stack) > 1:
+        raise ValueError(f"{len(stack) - 1} parentheses are never closed")
+    return stack[0]

@@ -1,0 +1,74 @@
+"""Which version of ALFWorld's rules and texts a game file carries (spec 1.2), and the two texts taken from its grammar.
+
+Wordings differ between versions and make results incomparable, so a version that is not known here is refused by name.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+__all__ = ["SYNTHETIC", "Texts", "read_texts", "sha256_hex", "synthetic_grammar"]
+
+SYNTHETIC = "synthetic"
+"""Version of generated games: the rules and texts of 2.1.2, an empty domain text and a two-entry grammar."""
+
+_UNKNOWN_GOAL = '"Your task is to: UNKNOWN GOAL."'
+_KNOWN = {
+    (
+        "0af55e7f92d12b09d28515aa730e4d03fddd17228ef1fd7b18a3ee8ba49b27b9",
+        "cce0702cd250cc6af6c3ea047a21f6c4c1c8d29a1739efefb5221ef4c3dcac57",
+    ): "2.1.2",
+}
+_DOMAIN_213 = "f1473041ed01da514de1f87adfd7ef0804862361f83ccf63c75e43633b0eb280"
+_TASK = re.compile(r'"task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*("(?:[^"\\]|\\.)*")')
+_HELP = re.compile(r'action help \{.*?feedback :: "([^"]*)";', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the engine needs from a game's grammar."""
+
+    version: str
+    task: str
+    help: str
+
+
+def sha256_hex(text: str) -> str:
+    """Hexadecimal sha256 of the UTF-8 bytes of `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def synthetic_grammar(task: str, help_text: str) -> str:
+    """The grammar field of a generated game: the task sentence and the help text, in the places the original has them."""
+    rules = json.dumps({"task": [{"rhs": task}]})
+    return (
+        f'grammar :: """{rules}""";\n\naction help {{\n    template :: "help";\n    feedback :: "\n{help_text}";\n}}\n'
+    )
+
+
+def read_texts(domain: str, grammar: str) -> Texts:
+    """Detect the version and take out task sentence and help text. Raises `ValueError` naming an unknown version."""
+    task = _TASK.search(grammar)
+    if task is None:
+        raise ValueError("its grammar has no task sentence")
+    version = _version(domain, grammar[: task.start(1)] + _UNKNOWN_GOAL + grammar[task.end(1) :])
+    help_text = _HELP.search(grammar)
+    if help_text is None:
+        raise ValueError("its grammar has no help text")
+    return Texts(version, str(json.loads(task[1])), help_text[1].removeprefix("\n"))
+
+
+def _version(domain: str, grammar: str) -> str:
+    if not domain.strip():
+        return SYNTHETIC
+    fingerprint = sha256_hex(domain), sha256_hex(grammar)
+    if version := _KNOWN.get(fingerprint):
+        return version
+    if "in/on the {r.name}" in grammar.split('"PutObject.feedback"')[-1][:200] or "action help" not in grammar:
+        raise ValueError("its texts are those of ALFWorld 2.1.1, which this engine does not speak")
+    if fingerprint[0] == _DOMAIN_213:
+        raise ValueError("its rules are those of ALFWorld 2.1.3, which this engine has not been compared with")
+    raise ValueError(
+        f"its version of ALFWorld is unknown (domain sha256 {fingerprint[0][:12]}, grammar {fingerprint[1][:12]})"
+    )
