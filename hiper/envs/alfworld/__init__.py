@@ -1,1 +1,1 @@
-"""Our own ALFWorld engine: game files, rules, texts, synthetic kitchens and a scripted player (spec/environments.md)."""
+"""Our own ALFWorld engine: game files, rules, texts, synthetic kitchens and a scripted player (environments.md)."""

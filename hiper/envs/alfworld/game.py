@@ -16,7 +16,7 @@ from hiper.envs.alfworld.text import join_names, list_names
 from hiper.envs.alfworld.versions import read_texts
 from hiper.errors import DataError
 
-__all__ = ["NotPlayable", "parse_game"]
+__all__ = ["UnplayableGameError", "parse_game"]
 
 _ABILITIES = (
     "pickupable",
@@ -46,7 +46,7 @@ _ROOM = "You are in the middle of a room. Looking quickly around you, you see "
 _WELCOME = "-= Welcome to TextWorld, ALFRED! =-"
 
 
-class NotPlayable(DataError):
+class UnplayableGameError(DataError):
     """The file says itself that its game cannot be solved: the original skips such games."""
 
 
@@ -58,7 +58,7 @@ def parse_game(text: str | bytes, source: str) -> Game:
         if not isinstance(document, dict):
             raise ValueError("it is not a JSON object")
         if document.get("solvable") is not True:
-            raise NotPlayable(f"{source}: the game is marked unsolvable", "leave it out, as the original does")
+            raise UnplayableGameError(f"{source}: the game is marked unsolvable", "leave it out, as the original does")
         return _Builder(document, source, hashlib.sha256(raw).hexdigest()).build()
     except json.JSONDecodeError as error:
         raise DataError(f"{source}: not a game file: {error}", "download the game files again") from error

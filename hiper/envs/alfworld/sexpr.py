@@ -14,16 +14,16 @@ _TOKEN = re.compile(r"[()]|[^\s()]+")
 def parse(text: str) -> list[Expr]:
     """The top-level expressions of `text`, comments dropped. Raises `ValueError` on unbalanced parentheses."""
     stack: list[list[Expr]] = [[]]
-    for token in _TOKEN.findall(_COMMENT.sub("", text) if ";" in text else text):
-        if token == "(":
+    for word in _TOKEN.findall(_COMMENT.sub("", text) if ";" in text else text):
+        if word == "(":
             stack.append([])
-        elif token == ")":
+        elif word == ")":
             closed = stack.pop()
             if not stack:
                 raise ValueError("a parenthesis is closed that was never opened")
             stack[-1].append(closed)
         else:
-            stack[-1].append(token)
+            stack[-1].append(word)
     if len(stack) > 1:
         raise ValueError(f"{len(stack) - 1} parentheses are never closed")
     return stack[0]
