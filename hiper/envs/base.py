@@ -1,7 +1,8 @@
 """The interface every text environment offers: a source of tasks, and episodes that play one task.
 
 Invariants every implementation keeps (spec/environments.md, sections 4 and 5):
-- An episode is a plain function of (task, seed, actions): no clock, no global random generator, no shared mutable state.
+- An episode is a plain function of (task, seed, actions): no clock, no global random generator, no shared
+  mutable state.
 - Any string is a legal argument of `Episode.step`; an action that is not offered is answered, counted and marked
   `action_valid = False`. Only a step after the end raises.
 - `terminated` (the environment ended the episode) and `truncated` (the step limit did) are never both true.
@@ -16,7 +17,7 @@ from hiper.errors import HiperError
 __all__ = ["Episode", "EpisodeOver", "StepResult", "TaskInfo", "TaskSource"]
 
 
-class EpisodeOver(HiperError):
+class EpisodeOver(HiperError):  # noqa: N818 - an expected answer to a player, not a defect
     """An action was sent to an episode that has ended."""
 
     def __init__(self, steps: int) -> None:

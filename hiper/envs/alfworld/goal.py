@@ -50,7 +50,7 @@ def read_goal(expr: Expr) -> GoalShape:
     kinds: dict[str, str] = {}
     atoms = list(_flatten(expr, kinds))
     lamps = {atom[1] for atom in atoms if atom[0] == "toggleable"}
-    roles = {}
+    roles: dict[str, str] = {}
     for variable, kind in kinds.items():
         role = "lamp" if variable in lamps else {"object": "o", "agent": "a"}.get(kind, kind[:1])
         roles[variable] = role if role not in roles.values() else f"{role}2"

@@ -1,8 +1,8 @@
 """An immutable ALFWorld game: everything that sessions of the same game share.
 
-Items (portable things, lamps, pieces of furniture) and receptacles are numbered by the code-point order of their ids, which
-is the order of every list in the texts (spec 1.4): sorting indices sorts the output. Nothing here changes after parsing,
-so a game may be shared by any number of sessions and threads.
+Items (portable things, lamps, pieces of furniture) and receptacles are numbered by the code-point order of their ids,
+the order of every list in the texts (spec 1.4): sorting indices sorts the output. Nothing changes after parsing, so a
+game may be shared by any number of sessions and threads.
 """
 
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ def sha256_hex(text: str) -> str:
 
 
 def synthetic_grammar(task: str, help_text: str) -> str:
-    """The grammar field of a generated game: the task sentence and the help text, in the places the original has them."""
+    """The grammar field of a generated game: task sentence and help text, where the original has them."""
     rules = json.dumps({"task": [{"rhs": task}]})
     return (
         f'grammar :: """{rules}""";\n\naction help {{\n    template :: "help";\n    feedback :: "\n{help_text}";\n}}\n'

@@ -1,8 +1,8 @@
 """The facts of one session that change, the commands on offer, and what each command does and says (spec 1.5-1.7).
 
 Invariants:
-- Per-session memory is one small list per kind of fact; contents and locations are immutable values replaced on change, so
-  a reset copies pointers only and the game stays shared.
+- Per-session memory is one small list per kind of fact; contents and locations are immutable values, replaced on
+  change, so a reset copies pointers only and the game stays shared.
 - The commands on offer depend on the agent's place, the hands and what is open or inside there: they are rebuilt after
   the five commands that change these, for the current place only.
 - The goal can only become true through a command that adds one of its facts, so it is evaluated after those alone, and
