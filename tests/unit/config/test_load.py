@@ -1,0 +1,111 @@
+"""Loading settings: precedence, inheritance, and errors that name the nearest valid word."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from hiper.config import RunConfig, config_hash, load_config, parse_config
+from hiper.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str, name: str = "run.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_file_then_environment_then_overrides(write) -> None:
+    path = write("seed: 1\nlearner: {actor: {lr: 1.0e-4}}\nenv: {max_steps: 20}\n")
+    environment = {"HIPER_LEARNER__ACTOR__LR": "2e-4", "HIPER_ENV__MAX_STEPS": "30"}
+    config = load_config(path, environment=environment, overrides={"env.max_steps": 40})
+    assert (config.seed, config.learner.actor.lr, config.env.max_steps) == (1, 2e-4, 40)
+    assert config.learner.critic.lr == RunConfig().learner.critic.lr
+
+
+def test_extends_merges_below(write) -> None:
+    write("seed: 5\nlearner: {iterations: 9, actor: {lr: 0.1}}\n", "base.yaml")
+    config = load_config(write("extends: base.yaml\nlearner: {iterations: 2}\n"), environment={})
+    assert (config.seed, config.learner.iterations, config.learner.actor.lr) == (5, 2, 0.1)
+
+
+def test_file_that_extends_itself_is_refused(write) -> None:
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_config(write("extends: run.yaml\n"), environment={})
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "nearest"),
+    [
+        ("lerner: {}\n", "lerner", "learner"),
+        ("learner: {iteration: 3}\n", "learner.iteration", "iterations"),
+        ("learner: {actor: {learning: 1}}\n", "learner.actor.learning", "lr"),
+        ("hae: {estimator: {name: hae, lam_hi: 1}}\n", "lam_hi", "lam_"),
+        ("rollout: {prompt: {style: compact, histori_turns: 1}}\n", "histori_turns", "history_turns"),
+    ],
+)
+def test_unknown_key_names_the_nearest(write, text: str, named: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(text), environment={})
+    line = str(caught.value)
+    assert named in line
+    assert nearest in line
+    assert "\n" not in line
+
+
+def test_unknown_environment_variable_names_the_nearest(write) -> None:
+    with pytest.raises(ConfigError, match="HIPER_SEDE.*HIPER_SEED"):
+        load_config(write(""), environment={"HIPER_SEDE": "1"})
+    with pytest.raises(ConfigError, match=r"learner\.iter"):
+        load_config(write(""), environment={"HIPER_LEARNER__ITER": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b\n", "mapping"),
+        ("seed: [\n", "not valid YAML"),
+        ("seed: many\n", "seed"),
+        ("learner: {dual_clip: 0.5}\n", "learner.dual_clip"),
+        ("broker: {block_ms: 60000}\n", "block_ms must be shorter"),
+        ("warmstart: {enabled: true}\n", "compact"),
+        ("run: Not a name\n", "run"),
+    ],
+)
+def test_bad_file_is_one_line(write, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(text), environment={})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml", environment={})
+
+
+def test_hash_ignores_secrets_and_addresses_but_nothing_else() -> None:
+    base = RunConfig()
+    moved = base.model_copy(update={"broker": base.broker.model_copy(update={"url": SecretStr("redis://:pw@h:1")})})
+    assert config_hash(moved) == config_hash(base)
+    assert config_hash(base.model_copy(update={"seed": 1})) != config_hash(base)
+
+
+def test_secret_is_not_shown() -> None:
+    config = parse_config({"broker": {"url": "redis://:hunter2@localhost:1"}}, source="test", environment={})
+    assert "hunter2" not in repr(config)
+    assert "hunter2" not in config.model_dump_json()
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=12), st.integers() | st.text() | st.none(), max_size=4))
+def test_any_mapping_loads_or_is_refused_in_one_line(tree: dict[str, object]) -> None:
+    try:
+        parse_config(tree, source="test", environment={})
+    except ConfigError as error:
+        assert str(error).startswith("test: ")
