@@ -1,0 +1,94 @@
+"""ALFWorld tasks from real game files.
+
+A task id is `<split>/<task>/<trial>`. Games are parsed when first asked for and kept in a bounded cache; a
+parsed game is immutable and shared by all its sessions.
+"""
+
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+
+from hiper.envs.alfworld.engine import AlfworldEpisode
+from hiper.envs.alfworld.game import parse_game
+from hiper.envs.alfworld.model import Game
+from hiper.envs.alfworld.storage import GAME_FILE, SPLITS, open_storage
+from hiper.envs.base import TaskInfo
+from hiper.errors import DataError
+from hiper.vocabulary import EnvName
+
+__all__ = ["AlfworldFiles", "describe_game"]
+
+_TASK_PREFIX = "Your task is to: "
+
+
+def describe_game(task_id: str, split: str, game: Game) -> TaskInfo:
+    """The task of a parsed game."""
+    return TaskInfo(
+        task_id=task_id,
+        env=EnvName.ALFWORLD.value,
+        task_type=game.task_type.value,
+        split=split,
+        sha256=game.sha256,
+        goal=game.task.removeprefix(_TASK_PREFIX),
+    )
+
+
+class AlfworldFiles:
+    """The playable games below `path` (see `storage.open_storage`); at most `cache_games` stay parsed.
+
+    Raises `DataError` when `path` holds no games. Left-out games are counted in `skipped`.
+    """
+
+    env = EnvName.ALFWORLD.value
+
+    def __init__(self, path: str | Path, *, cache_games: int = 1024) -> None:
+        self._storage = open_storage(Path(path))
+        self._ids: dict[str, list[str]] = {}
+        self.game = lru_cache(maxsize=cache_games)(self._load)
+        """Parsed game of a task id."""
+
+    @cached_property
+    def version(self) -> str:
+        """Version of the data, as its first game says."""
+        return self.game(self.ids(self.splits()[0])[0]).version
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Games left out as the original does, by reason; complete for the splits listed so far."""
+        return dict(sorted(self._storage.skipped.items()))
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have games."""
+        return tuple(split for split in SPLITS if self.ids(split))
+
+    def ids(self, split: str) -> list[str]:
+        """Task ids of `split`, sorted."""
+        if split not in SPLITS:
+            raise DataError(f"ALFWorld has no split {split!r}", f"use one of {', '.join(SPLITS)}")
+        if split not in self._ids:
+            self._ids[split] = sorted(self._storage.ids(split))
+        return list(self._ids[split])
+
+    def resolve(self, task: str) -> str:
+        """Task id of an id or of a game file's path, absolute or below the folder or inside the archive."""
+        parts = PurePosixPath(task).parts
+        if parts[-1:] == (GAME_FILE,):
+            parts = parts[:-1]
+        if len(parts) < 3 or parts[-3] not in SPLITS:
+            raise DataError(
+                f"{task!r} is not an ALFWorld task", f"write <split>/<task>/<trial> or the path of a {GAME_FILE}"
+            )
+        return "/".join(parts[-3:])
+
+    def describe(self, task_id: str) -> TaskInfo:
+        """Describe one task."""
+        return describe_game(task_id, task_id.partition("/")[0], self.game(task_id))
+
+    def open(self, task_id: str, *, seed: int = 0, max_steps: int = 50) -> AlfworldEpisode:  # noqa: ARG002
+        """Begin an episode. ALFWorld draws no random numbers: `seed` changes nothing."""
+        return AlfworldEpisode(self.game(task_id), max_steps)
+
+    def _load(self, task_id: str) -> Game:
+        data = self._storage.read(task_id)
+        if data is None:
+            raise DataError(f"{self._storage}: no game {task_id!r}", "list the games with `hiper env tasks`")
+        return parse_game(data, f"{self._storage}: {task_id}")
