@@ -3,6 +3,7 @@
 Both storages name a game `<split>/<task>/<trial>` and leave out what the original leaves out, counting it by reason.
 """
 
+import json
 import lzma
 import tarfile
 import threading
@@ -19,6 +20,8 @@ __all__ = ["GAME_FILE", "SPLITS", "ArchiveStorage", "FolderStorage", "Storage", 
 SPLITS = ("train", "valid_seen", "valid_unseen", "valid_train")
 GAME_FILE = "game.tw-pddl"
 _TREE = "json_2.1.1"  # the folder's name in every version of the data
+_SOLVABLE = b'"solvable": true'
+_TAIL = 8192  # bytes at the end of a game file: the last two of its fields
 _GET_DATA = "point it at the folder with json_2.1.1, or at its .tar.xz archive (alfworld-download fetches the games)"
 _GET_AGAIN = "the file is damaged or incomplete: fetch it again and compare its sha256"
 
@@ -66,6 +69,17 @@ def _reason_to_skip(game_id: str) -> str | None:
     return next((word for word in ("movable", "Sliced") if word in game_id), None)
 
 
+def _solvable(data: bytes) -> bool:
+    """Whether a game file says so. One that cannot be parsed counts as solvable: opening it says what is wrong."""
+    if _SOLVABLE in data:
+        return True
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return True
+    return not isinstance(document, dict) or document.get("solvable") is True
+
+
 class FolderStorage:
     """Games of an unpacked tree."""
 
@@ -86,15 +100,25 @@ class FolderStorage:
         found, skipped = [], Counter[str]()
         for trial in (self._tree / split).glob("*/*/"):
             game_id = f"{split}/{trial.parent.name}/{trial.name}"
-            reason = _reason_to_skip(game_id)
-            if reason is None and not (trial / GAME_FILE).is_file():
-                reason = "no game file"
-            if reason is None:
-                found.append(game_id)
-            else:
+            if reason := _reason_to_skip(game_id) or self._reason_to_skip_file(trial / GAME_FILE):
                 skipped[reason] += 1
+            else:
+                found.append(game_id)
         self._skipped[split] = skipped
         return found
+
+    @staticmethod
+    def _reason_to_skip_file(path: Path) -> str | None:
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _TAIL))
+                if _SOLVABLE in file.read():
+                    return None
+            return None if _solvable(path.read_bytes()) else "unsolvable"
+        except (FileNotFoundError, NotADirectoryError):
+            return "no game file"
+        except OSError:
+            return None  # listed all the same: reading it names the trouble
 
     def read(self, game_id: str) -> bytes | None:
         """The bytes of one game file."""
@@ -104,9 +128,8 @@ class FolderStorage:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise DataError(
-                f"{path}: cannot be read: {error.strerror}", "check the file and its permissions"
-            ) from error
+            hint = "check the file and its permissions"
+            raise DataError(f"{path}: cannot be read: {error.strerror}", hint) from error
 
 
 class ArchiveStorage:
@@ -171,5 +194,9 @@ class ArchiveStorage:
                 if reason := _reason_to_skip(game_id):
                     self._skipped[reason] += 1
                 elif (file := archive.extractfile(member)) is not None:
-                    self._games[game_id] = zlib.compress(file.read(), level=1)
-                    yield game_id
+                    data = file.read()
+                    if _solvable(data):
+                        self._games[game_id] = zlib.compress(data, level=1)
+                        yield game_id
+                    else:
+                        self._skipped["unsolvable"] += 1
