@@ -337,6 +337,7 @@ class StepResult(google.protobuf.message.Message):
     WON_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     ACTION_VALID_FIELD_NUMBER: builtins.int
+    HAS_SEARCH_BAR_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session."""
     step_index: builtins.int
@@ -355,6 +356,8 @@ class StepResult(google.protobuf.message.Message):
     """Score in [0, 1]."""
     action_valid: builtins.bool
     """The action was admissible when it was played."""
+    has_search_bar: builtins.bool
+    """Whether `search[...]` is possible now; absent in environments without a search bar."""
     @property
     def status(self) -> hiper._proto.common.v1.types_pb2.ItemStatus:
         """OK, NOT_FOUND (session), FAILED_PRECONDITION (index, end), INVALID_ARGUMENT, DEADLINE_EXCEEDED."""
@@ -377,9 +380,11 @@ class StepResult(google.protobuf.message.Message):
         won: builtins.bool = ...,
         score: builtins.float = ...,
         action_valid: builtins.bool = ...,
+        has_search_bar: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_valid", b"action_valid", "admissible", b"admissible", "observation", b"observation", "reward", b"reward", "score", b"score", "session_id", b"session_id", "status", b"status", "step_index", b"step_index", "terminated", b"terminated", "truncated", b"truncated", "won", b"won"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_has_search_bar", b"_has_search_bar", "has_search_bar", b"has_search_bar", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_has_search_bar", b"_has_search_bar", "action_valid", b"action_valid", "admissible", b"admissible", "has_search_bar", b"has_search_bar", "observation", b"observation", "reward", b"reward", "score", b"score", "session_id", b"session_id", "status", b"status", "step_index", b"step_index", "terminated", b"terminated", "truncated", b"truncated", "won", b"won"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_has_search_bar", b"_has_search_bar"]) -> typing.Literal["has_search_bar"] | None: ...
 
 global___StepResult = StepResult
 
