@@ -14,6 +14,7 @@ from hiper.envs.alfworld.model import Game, Goal, InitialFacts, Item, Place, Rec
 from hiper.envs.alfworld.sexpr import Expr, parse
 from hiper.envs.alfworld.text import join_names, list_names
 from hiper.envs.alfworld.versions import read_texts
+from hiper.envs.alfworld.world import won_from_the_start
 from hiper.errors import DataError
 
 __all__ = ["UnplayableGameError", "parse_game"]
@@ -59,7 +60,10 @@ def parse_game(text: str | bytes, source: str) -> Game:
             raise ValueError("it is not a JSON object")
         if document.get("solvable") is not True:
             raise UnplayableGameError(f"{source}: the game is marked unsolvable", "leave it out, as the original does")
-        return _Builder(document, source, hashlib.sha256(raw).hexdigest()).build()
+        game = _Builder(document, source, hashlib.sha256(raw).hexdigest()).build()
+        if won_from_the_start(game):
+            raise ValueError("its goal is true before the first command")
+        return game
     except json.JSONDecodeError as error:
         raise DataError(f"{source}: not a game file: {error}", "download the game files again") from error
     except KeyError as error:

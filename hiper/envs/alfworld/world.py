@@ -15,7 +15,7 @@ from collections.abc import Callable
 from hiper.envs.alfworld.model import Game, Item, Receptacle, TaskType
 from hiper.envs.alfworld.text import list_names
 
-__all__ = ["NOTHING_HAPPENS", "World"]
+__all__ = ["NOTHING_HAPPENS", "World", "won_from_the_start"]
 
 NOTHING_HAPPENS = "Nothing happens."
 """The answer to a command that is not on offer."""
@@ -247,11 +247,15 @@ class World:
 
     def _check_placed(self, item: Item) -> None:
         """After `item` was put somewhere or treated."""
+        self.won = self.holds_for(item)
+
+    def holds_for(self, item: Item) -> bool:
+        """Whether the goal, unless it is about light, holds by where `item` is and how it was treated."""
         goal, o = self.game.goal, item.index
         if goal.task_type is TaskType.LIGHT or o not in goal.items or not self._treated(o):
-            return
+            return False
         needed = 2 if goal.task_type is TaskType.TWO else 1
-        self.won = any(
+        return any(
             o in found and sum(other in goal.items for other in found) >= needed
             for found in (self._contents[r] for r in goal.receptacles)
         )
@@ -266,6 +270,12 @@ class World:
                 return item in self._cool
             case _:
                 return True
+
+
+def won_from_the_start(game: Game) -> bool:
+    """Whether the goal holds before the first command. Nothing is held then, so goals about light cannot."""
+    world = World(game)
+    return any(world.holds_for(game.items[o]) for o in game.goal.items)
 
 
 _ALWAYS: dict[str, Command] = {

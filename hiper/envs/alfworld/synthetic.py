@@ -1,0 +1,117 @@
+"""Generated ALFWorld tasks: the default where no game files are (spec 6.1).
+
+Any id `synth-alfworld/<size>/<type>/<seed>` can be opened. A source also fixes a train and a held-out split: seeds of
+the two come from disjoint ranges, and no game of either split is the same to play as another one (`content_key`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import count, islice
+
+from hiper.envs.alfworld.engine import AlfworldEpisode
+from hiper.envs.alfworld.generator import content_key, generate_game
+from hiper.envs.alfworld.layout import DEMO_SIZE, DEMO_TYPES, GameSpec
+from hiper.envs.alfworld.model import Game, TaskType
+from hiper.envs.alfworld.source import describe_game
+from hiper.envs.alfworld.versions import SYNTHETIC
+from hiper.envs.base import TaskInfo
+from hiper.errors import DataError
+from hiper.vocabulary import EnvName
+
+__all__ = ["FIRST_VALID_SEED", "Split", "SplitSpec", "SyntheticAlfworld", "build_split"]
+
+FIRST_VALID_SEED = 1_000_000
+"""Seeds below belong to `train`, the others to `valid`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSpec:
+    """How many games of what kind: `types` take turns."""
+
+    size: int | str = DEMO_SIZE
+    types: tuple[TaskType, ...] = DEMO_TYPES
+    train: int = 2000
+    valid: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Ids of two disjoint sets of games, in the order of their seeds."""
+
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    duplicates: int
+    """Games left out because an earlier one was the same to play."""
+
+
+def build_split(spec: SplitSpec) -> Split:
+    """Choose the games of `spec`: the first seeds of either range whose content has not been seen yet.
+
+    Raises `DataError` when the size has too few different games.
+    """
+    seen: set[str] = set()
+    tried = 0
+
+    def fresh(first_seed: int, wanted: int) -> Iterator[str]:
+        nonlocal tried
+        for seed in islice(count(first_seed), 10 * wanted + 100):
+            game = GameSpec(spec.size, spec.types[seed % len(spec.types)], seed)
+            tried += 1
+            if (key := content_key(game)) not in seen:
+                seen.add(key)
+                yield game.task_id
+
+    train = tuple(islice(fresh(0, spec.train), spec.train))
+    valid = tuple(islice(fresh(FIRST_VALID_SEED, spec.valid), spec.valid))
+    if (len(train), len(valid)) != (spec.train, spec.valid):
+        raise DataError(
+            f"size {spec.size!r} has only {len(train)} + {len(valid)} different games where {spec.train} + {spec.valid}"
+            " were asked for",
+            "ask for fewer or larger games",
+        )
+    return Split(train, valid, tried - len(train) - len(valid))
+
+
+class SyntheticAlfworld:
+    """Tasks of `spec`; at most `cache_games` stay parsed."""
+
+    env = EnvName.ALFWORLD.value
+    version = SYNTHETIC
+
+    def __init__(self, spec: SplitSpec = SplitSpec(), *, cache_games: int = 4096) -> None:
+        self.spec = spec
+        self.game = lru_cache(maxsize=cache_games)(self._generate)
+        """Parsed game of a task id."""
+
+    @cached_property
+    def split(self) -> Split:
+        """The two sets of games, built when first asked for."""
+        return build_split(self.spec)
+
+    def splits(self) -> tuple[str, ...]:
+        """`train` and `valid`."""
+        return ("train", "valid")
+
+    def ids(self, split: str) -> list[str]:
+        """Task ids of `split`, sorted."""
+        if split not in self.splits():
+            raise DataError(f"synthetic ALFWorld has no split {split!r}", "use train or valid")
+        return sorted(self.split.train if split == "train" else self.split.valid)
+
+    def resolve(self, task: str) -> str:
+        """The id itself, checked; any id of the generator, in the splits or not."""
+        return GameSpec.from_id(task).task_id
+
+    def describe(self, task_id: str) -> TaskInfo:
+        """Describe one task."""
+        split = "train" if GameSpec.from_id(task_id).seed < FIRST_VALID_SEED else "valid"
+        return describe_game(task_id, split, self.game(task_id))
+
+    def open(self, task_id: str, *, seed: int = 0, max_steps: int = 50) -> AlfworldEpisode:  # noqa: ARG002
+        """Begin an episode. ALFWorld draws no random numbers: `seed` changes nothing, the game's own is in its id."""
+        return AlfworldEpisode(self.game(task_id), max_steps)
+
+    @staticmethod
+    def _generate(task_id: str) -> Game:
+        return generate_game(GameSpec.from_id(task_id))

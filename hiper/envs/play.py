@@ -1,0 +1,58 @@
+"""Playing a list of actions in one episode: what `hiper env play` prints, line by line (design.md, "Command line")."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiper.envs.base import StepResult
+from hiper.envs.registry import open_source
+
+__all__ = ["PlayRequest", "play"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlayRequest:
+    """Which task to play, and under which limit."""
+
+    env: str
+    data: str | Path | None
+    """Folder or archive; None for generated tasks."""
+    task: str
+    """Task id, or any other spelling the environment accepts (see its source's `resolve`)."""
+    max_steps: int = 50
+    """0 = no limit."""
+    seed: int | None = None
+    """None: the environment's default."""
+
+
+def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, object]]:
+    """Yield one JSON object for the reset and one per action, in order.
+
+    Actions are consumed one at a time, so they may come from a person. Raises `EpisodeOver` when an action follows the
+    end, after everything before it has been yielded, and `DataError` for a task or data that cannot be used.
+    """
+    options: dict[str, object] = {} if request.seed is None else {"seed": request.seed}
+    source = open_source(request.env, request.data)
+    episode = source.open(source.resolve(request.task), max_steps=request.max_steps, **options)  # type: ignore[arg-type]
+    yield _line(0, None, episode.reset())
+    for action in actions:
+        result = episode.step(action)
+        yield _line(episode.steps, action, result)
+
+
+def _line(step: int, action: str | None, result: StepResult) -> dict[str, object]:
+    line: dict[str, object] = {
+        "step": step,
+        "action": action,
+        "observation": result.observation,
+        "admissible": list(result.admissible),
+    }
+    if result.has_search_bar is not None:
+        line["has_search_bar"] = result.has_search_bar
+    return line | {
+        "reward": result.reward,
+        "terminated": result.terminated,
+        "truncated": result.truncated,
+        "won": result.won,
+        "score": result.score,
+    }

@@ -1,0 +1,39 @@
+"""Finding an environment's tasks by name. Engines are imported when asked for, so one costs nothing to the other."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from hiper.envs.base import TaskSource
+from hiper.errors import ConfigError, DataError
+from hiper.vocabulary import EnvName
+
+__all__ = ["open_source"]
+
+_DATA_SOURCES = {
+    EnvName.ALFWORLD: ("hiper.envs.alfworld.source", "AlfworldFiles"),
+    EnvName.WEBSHOP: ("hiper.envs.webshop.source", "WebShopFiles"),
+}
+_SYNTHETIC_SOURCES = {
+    EnvName.ALFWORLD: ("hiper.envs.alfworld.synthetic", "SyntheticAlfworld"),
+    EnvName.WEBSHOP: ("hiper.envs.webshop.synthetic", "SyntheticWebShop"),
+}
+
+
+def open_source(env: str, data: str | Path | None = None, **options: object) -> TaskSource:
+    """Tasks of `env` in the files at `data`; generated ones when `data` is None.
+
+    `options` go to the source as they are (see its class). Raises `ConfigError` for an unknown environment and `DataError`
+    when there is nothing usable at `data`.
+    """
+    if env not in tuple(EnvName):
+        raise ConfigError(f"there is no environment {env!r}", f"use one of {', '.join(EnvName)}")
+    name = EnvName(env)
+    module, factory = (_SYNTHETIC_SOURCES if data is None else _DATA_SOURCES)[name]
+    try:
+        make = getattr(import_module(module), factory)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise  # a defect or a broken installation inside the module, not an absent one
+        raise DataError(f"{env} has no {'generated' if data is None else 'real'} tasks here", "pass --data") from error
+    return cast(TaskSource, make(**options) if data is None else make(data, **options))
