@@ -1,7 +1,8 @@
 """Durable writes: one function for everybody who writes a file that must be whole after a crash.
 
-A file is written under a temporary name, flushed to the disk, renamed over its target, and the folder is flushed too. A reader
-sees the old content or the new content, never a mixture; after `write_bytes` returns, a power cut does not take it back.
+A file is written under a temporary name, flushed to the disk, renamed over its target, and the folder is flushed too.
+A reader sees the old content or the new content, never a mixture; after `write_bytes` returns, a power cut does not
+take it back.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The project's exceptions: one small tree, each with an exit code and a hint.
 
-A `HiperError` is a failure a person can act on. The command line prints it as one line, `message — hint`, and exits with
-`exit_code`; a traceback is for defects only. Expected outcomes of a run (an abandoned episode, an expired group) are not
-exceptions but values of `hiper.vocabulary` enums.
+A `HiperError` is a failure a person can act on. The command line prints it as one line, `message — hint`, and exits
+with `exit_code`; a traceback is for defects only. Expected outcomes of a run (an abandoned episode, an expired group)
+are not exceptions but values of `hiper.vocabulary` enums.
 """
 
 from enum import IntEnum

@@ -1,7 +1,8 @@
 """Structured logs: JSON lines for machines, short lines for people at a terminal.
 
-Fixed fields: `ts`, `level`, `service`, `event`, and where they apply `run`, `trajectory_id`, `batch_id`, `policy_version`,
-`error`. Secrets are blanked by key name. Everything goes to stderr; data on stdout belongs to the command line.
+Fixed fields: `ts`, `level`, `service`, `event`, and where they apply `run`, `trajectory_id`, `batch_id`,
+`policy_version`, `error`. Secrets are blanked by key name. Everything goes to stderr; data on stdout belongs to the
+command line.
 """
 
 import logging

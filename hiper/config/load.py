@@ -1,8 +1,9 @@
 """Load a run's configuration: file, then `HIPER_*` environment variables, then explicit overrides; the last one wins.
 
-`HIPER_LEARNER__ACTOR__LR=1e-5` sets `learner.actor.lr`; values are read as YAML. Variables whose name holds no `__` belong to
-other parts (`HIPER_DATA`, `HIPER_HTTP_ADDRESS`, ...) unless they name a top-level key (`HIPER_SEED`). An unknown key or
-variable is an error that names the nearest valid one. Files may say `extends: other.yaml`, relative to themselves.
+`HIPER_LEARNER__ACTOR__LR=1e-5` sets `learner.actor.lr`; values are read as YAML. Variables whose name holds no `__`
+belong to other parts (`HIPER_DATA`, `HIPER_HTTP_ADDRESS`, ...) unless they name a top-level key (`HIPER_SEED`). An
+unknown key or variable is an error that names the nearest valid one. Files may say `extends: other.yaml`, relative to
+themselves.
 """
 
 import difflib
@@ -24,7 +25,16 @@ __all__ = ["PREFIX", "config_hash", "load_config", "parse_config"]
 
 PREFIX = "HIPER_"
 RESERVED = frozenset(
-    {"HIPER_DATA", "HIPER_GOLDEN", "HIPER_HTTP_ADDRESS", "HIPER_FAILPOINT", "HIPER_REDIS_URL", "HIPER_NO_UI"}
+    {
+        "HIPER_DATA",
+        "HIPER_FAILPOINT",
+        "HIPER_GOLDEN",
+        "HIPER_GRPC_ADDRESS",
+        "HIPER_GRPC_TOKEN_FILE",
+        "HIPER_HTTP_ADDRESS",
+        "HIPER_NO_UI",
+        "HIPER_REDIS_URL",
+    }
 )
 
 _Tree = dict[str, Any]

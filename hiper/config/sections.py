@@ -1,7 +1,7 @@
 """The settings of a run, one model per part of the platform.
 
-Every default says why it is what it is. Unknown keys are refused (`hiper.config.load` names the nearest valid one), rules
-that span fields fail here, at load, and not at step 500. Nothing in this package imports torch, vLLM or gRPC.
+Every default says why it is what it is. Unknown keys are refused (`hiper.config.load` names the nearest valid one),
+rules that span fields fail here, at load, and not at step 500. Nothing in this package imports torch, vLLM or gRPC.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ class BrokerSettings(Section):
     allow_data_loss: bool = False
     """Accept a server without append-only persistence."""
     appendfsync: Literal["always", "everysec"] = "always"
-    """fsync mode of a server started here. `always` lost nothing in any kill; `everysec` is faster and may lose ~2 s."""
+    """fsync mode of a server started here. `always` lost nothing in any kill; `everysec` may lose about 2 s."""
     maxmemory_mb: Positive = 1024
     """Memory limit of a server started here; publishing stops, and nothing is lost, when it is reached."""
     connect_timeout_s: Seconds = 3.0

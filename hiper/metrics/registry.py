@@ -1,7 +1,7 @@
 """Metric objects made from the catalogue on first use.
 
-A name that is not in the catalogue is a programming error and raises `KeyError` at once, so code, documents, dashboards and
-alerts cannot drift apart. Names are given without the `hiper_` prefix.
+A name that is not in the catalogue is a programming error and raises `KeyError` at once, so code, documents,
+dashboards and alerts cannot drift apart. Names are given without the `hiper_` prefix.
 """
 
 from functools import cache

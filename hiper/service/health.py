@@ -1,7 +1,7 @@
 """Health of a process: alive while its event loop turns, ready while every named check holds.
 
-Liveness never asks the broker or a peer: an outage elsewhere must not restart the fleet. Readiness says, check by check, why
-the process cannot serve now. Thread-safe: the HTTP server reads it from its own thread.
+Liveness never asks the broker or a peer: an outage elsewhere must not restart the fleet. Readiness says, check by
+check, why the process cannot serve now. Thread-safe: the HTTP server reads it from its own thread.
 """
 
 import threading

@@ -1,8 +1,8 @@
 """The life of a service process, from its command line to its exit code.
 
-`run_service` loads the settings, starts logs and the HTTP server, runs the service's `main` until it returns or SIGTERM sets
-`context.stop`, and turns a `HiperError` into one log line and an exit code. The first SIGTERM asks for a drain, the second one
-ends the process at once. A service's `app.py` only wires its parts inside `main`.
+`run_service` loads the settings, starts logs and the HTTP server, runs the service's `main` until it returns or
+SIGTERM sets `context.stop`, and turns a `HiperError` into one log line and an exit code. The first SIGTERM asks for a
+drain, the second one ends the process at once. A service's `app.py` only wires its parts inside `main`.
 """
 
 import asyncio
