@@ -22,7 +22,7 @@ class PlayRequest:
     max_steps: int = 50
     """0 = no limit."""
     seed: int | None = None
-    """None: the environment's default."""
+    """Of the task source (WebShop's prices and order of goals); None: its default."""
 
 
 def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, object]]:
@@ -31,9 +31,8 @@ def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, obj
     Actions are consumed one at a time, so they may come from a person. Raises `EpisodeOver` when an action follows the
     end, after everything before it has been yielded, and `DataError` for a task or data that cannot be used.
     """
-    options: dict[str, object] = {} if request.seed is None else {"seed": request.seed}
-    source = open_source(request.env, request.data)
-    episode = source.open(source.resolve(request.task), max_steps=request.max_steps, **options)  # type: ignore[arg-type]
+    source = open_source(request.env, request.data, seed=request.seed)
+    episode = source.open(source.resolve(request.task), max_steps=request.max_steps)
     yield _line(0, None, episode.reset())
     for action in actions:
         result = episode.step(action)

@@ -20,11 +20,12 @@ _SYNTHETIC_SOURCES = {
 }
 
 
-def open_source(env: str, data: str | Path | None = None, **options: object) -> TaskSource:
+def open_source(env: str, data: str | Path | None = None, *, seed: int | None = None, **options: object) -> TaskSource:
     """Tasks of `env` in the files at `data`; generated ones when `data` is None.
 
-    `options` go to the source as they are (see its class). Raises `ConfigError` for an unknown environment and `DataError`
-    when there is nothing usable at `data`.
+    `seed` fixes what the environment draws when it loads: WebShop's prices and order of goals; None is its default, and
+    ALFWorld draws nothing. `options` go to the source as they are (see its class). Raises `ConfigError` for an unknown
+    environment and `DataError` when there is nothing usable at `data`.
     """
     if env not in tuple(EnvName):
         raise ConfigError(f"there is no environment {env!r}", f"use one of {', '.join(EnvName)}")
@@ -36,4 +37,6 @@ def open_source(env: str, data: str | Path | None = None, **options: object) -> 
         if error.name is None or not module.startswith(error.name):
             raise  # a defect or a broken installation inside the module, not an absent one
         raise DataError(f"{env} has no {'generated' if data is None else 'real'} tasks here", "pass --data") from error
+    if name is EnvName.WEBSHOP and seed is not None:
+        options["seed"] = seed
     return cast(TaskSource, make(**options) if data is None else make(data, **options))
