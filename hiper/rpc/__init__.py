@@ -1,0 +1,7 @@
+"""gRPC as HiPER speaks it: servers and channels that agree on limits, and the client of the env service."""
+
+from hiper.rpc.channel import open_channel
+from hiper.rpc.listen import Listen
+from hiper.rpc.server import RunningServer, serve
+
+__all__ = ["Listen", "RunningServer", "open_channel", "serve"]

@@ -1,0 +1,27 @@
+"""Open channels that agree with our servers, and say what went wrong on them."""
+
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from hiper.rpc.auth import BearerClient, TokenFile
+from hiper.rpc.listen import token_file_from_environment
+from hiper.rpc.options import client_options
+
+__all__ = ["TRANSIENT", "explain", "open_channel"]
+
+TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""Codes that say nothing about the request: the peer is away, starting, or too slow."""
+
+
+def open_channel(address: str, token_file: Path | None = None) -> grpc.aio.Channel:
+    """Open a channel to `host:port`; it connects at the first call. The token defaults to `HIPER_GRPC_TOKEN_FILE`."""
+    path = token_file or token_file_from_environment()
+    interceptors = [BearerClient(TokenFile(path))] if path else []
+    return grpc.aio.insecure_channel(address, options=client_options(), interceptors=interceptors)
+
+
+def explain(error: grpc.aio.AioRpcError) -> str:
+    """Return code and text of a failed call on one line."""
+    return f"{error.code().name}: {' '.join((error.details() or 'no details').split())}"

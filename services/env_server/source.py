@@ -1,0 +1,44 @@
+"""The task source the settings ask for: real game files where `env.data` says so, generated games otherwise."""
+
+from hiper.config.sections import EnvSettings
+from hiper.envs.base import TaskSource
+from hiper.envs.registry import open_source
+from hiper.errors import ConfigError
+from hiper.vocabulary import EnvName
+
+__all__ = ["open_configured_source"]
+
+
+def open_configured_source(settings: EnvSettings) -> TaskSource:
+    """Open the tasks of `settings` and list them once, so that the first caller does not wait for it.
+
+    Environments draw what they draw at load from their own fixed seed, so that every server of a run agrees and runs
+    with different seeds share their panels. Raises `ConfigError` and `DataError`.
+    """
+    source = _real(settings) if settings.data is not None else _generated(settings)
+    for split in source.splits():
+        source.ids(split)
+    return source
+
+
+def _real(settings: EnvSettings) -> TaskSource:
+    return open_source(settings.name, settings.data)
+
+
+def _generated(settings: EnvSettings) -> TaskSource:
+    if settings.name is not EnvName.ALFWORLD:
+        return open_source(settings.name)
+    from hiper.envs.alfworld.model import TaskType
+    from hiper.envs.alfworld.synthetic import SplitSpec
+
+    preset = settings.synthetic_preset
+    size = int(preset) if preset.isdigit() else preset
+    spec = SplitSpec(size=size, train=settings.synthetic_train, valid=settings.synthetic_valid)
+    if settings.task_types:
+        try:
+            types = tuple(TaskType(name) for name in settings.task_types)
+        except ValueError as error:
+            valid = ", ".join(TaskType)
+            raise ConfigError(f"env.task_types: {error}", f"ALFWorld's task types are {valid}") from error
+        spec = SplitSpec(size=size, types=types, train=spec.train, valid=spec.valid)
+    return open_source(settings.name, spec=spec)
