@@ -1,0 +1,195 @@
+"""A consumer of one stream: what it reads, what it takes over, what it gives up on (spec/streams.md, 5).
+
+Order of one `receive`: entries this consumer held when it last ended (once per start, in portions), entries another
+consumer left untouched for `claim_idle_s` (now and then, the scan's cursor kept), new entries. An entry stays pending
+until a script acknowledges it together with what follows from it. Work that may take longer than `claim_idle_s` sends
+heartbeats.
+"""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+
+from hiper import logs
+from hiper.errors import IntegrityError
+from hiper.metrics import counter
+from hiper.streams.broker import Broker
+from hiper.streams.dead_letters import Letter, dead_letter
+from hiper.streams.entry import SCHEMA_VERSION, Delivery
+from hiper.streams.errors import FutureSchema
+from hiper.streams.link import Argument
+from hiper.vocabulary import Stream
+
+__all__ = ["Consumer"]
+
+RawEntry = tuple[bytes, dict[bytes, bytes] | None]
+"""An entry as redis-py returns it; None for the fields of one that was deleted while pending."""
+
+_SCANS_PER_IDLE_TIME = 4
+
+
+class Consumer:
+    """One consumer. `name` is the process's name, stable over restarts, so that a restart finds what it held."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        stream: Stream,
+        group: str,
+        name: str,
+        prefetch: int = 16,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._broker = broker
+        self._stream = stream
+        self._key = broker.keys.stream(stream)
+        self._group = group
+        self._name = name
+        self._prefetch = prefetch
+        self._clock = clock
+        self._log = logs.get(stream=stream.value)
+        self._own_cursor: str | None = "0"
+        """Where the reading of the own pending list goes on; None once that is done."""
+        self._claim_cursor = "0-0"
+        self._claim_due = -math.inf
+
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
+        """Yield deliveries for ever, read `prefetch` at a time."""
+        while True:
+            for delivery in await self.receive(self._prefetch):
+                yield delivery
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """Return up to `limit` entries; an empty list if none came within `block_ms`.
+
+        Outlives an absence of the broker. An entry delivered too often or damaged goes to the dead letters instead.
+        Raises BrokerLost if the run's data is gone, BrokerError after `unavailable_timeout_s`, FutureSchema for an
+        entry of a newer schema, which stays pending.
+        """
+        again = await self._resume(limit)
+        if not again:
+            again = await self._claim(limit)
+        if again:
+            return await self._sift(again, await self._count_deliveries(again))
+        new = await self._read_new(limit)
+        return await self._sift(new, [1] * len(new))
+
+    async def ack(self, delivery: Delivery, *, deduplicated: bool = False) -> bool:
+        """Acknowledge a task: its trajectory is published, by this process or, if `deduplicated`, found to be (P9).
+
+        False if somebody else had acknowledged it. Trajectories and batches leave their stream by a hand-off only.
+        """
+        if self._stream is not Stream.TASKS:
+            raise ValueError(f"an entry of {self._stream.value} is acknowledged by its hand-off, not by itself")
+        counted = ["tasks_done", "deduplicated"] if deduplicated else ["tasks_done"]
+        keys = [self._key, self._broker.keys.counts]
+        acked = bool(await self._broker.script("ack", keys, self._group, delivery.entry_id, *counted))
+        self._count("stream_acked_total" if acked else "stream_fenced_total")
+        return acked
+
+    async def heartbeat(self, deliveries: Collection[Delivery]) -> frozenset[str]:
+        """Say that these entries are being worked on; return the ids of those another consumer has taken over."""
+        ids = [delivery.entry_id for delivery in deliveries]
+        return frozenset(ids) - await self._touch(ids, idle_ms=0, forgive=0)
+
+    async def release(self, deliveries: Collection[Delivery]) -> None:
+        """Give entries back unfinished, for a drain: others may take them at once, and this delivery does not count."""
+        idle_ms = int(self._broker.settings.claim_idle_s * 1000)
+        await self._touch([delivery.entry_id for delivery in deliveries], idle_ms=idle_ms, forgive=1)
+
+    async def dead_letter(self, delivery: Delivery, error: str) -> bool:
+        """Move an entry to the dead letters (P6); False if somebody else had taken it."""
+        moved = await dead_letter(self._broker, Letter(self._stream, self._group, delivery, error))
+        self._log.error("dead letter", entry=delivery.entry_id, trajectory_id=delivery.trajectory_id, error=error)
+        return moved
+
+    async def _resume(self, limit: int) -> list[RawEntry]:
+        if self._own_cursor is None:
+            return []
+        entries = await self._read_group(limit, self._own_cursor)
+        self._own_cursor = entries[-1][0].decode() if entries else None
+        return entries
+
+    async def _claim(self, limit: int) -> list[RawEntry]:
+        if self._clock() < self._claim_due:
+            return []
+        idle_s = self._broker.settings.claim_idle_s
+        cursor, entries, deleted = await self._broker.command(
+            "XAUTOCLAIM", self._key, self._group, self._name, int(idle_s * 1000), self._claim_cursor, "COUNT", limit
+        )
+        self._claim_cursor = cursor.decode()
+        if self._claim_cursor == "0-0":
+            self._claim_due = self._clock() + idle_s / _SCANS_PER_IDLE_TIME
+        self._count("stream_claimed_total", len(entries))
+        self._report_deleted([entry.decode() for entry in deleted])
+        return list(entries)
+
+    async def _read_new(self, limit: int) -> list[RawEntry]:
+        return await self._read_group(limit, ">")
+
+    async def _read_group(self, limit: int, after: str) -> list[RawEntry]:
+        block: list[Argument] = ["BLOCK", self._broker.settings.block_ms] if after == ">" else []
+        words: list[Argument] = ["GROUP", self._group, self._name, "COUNT", limit, *block, "STREAMS", self._key, after]
+        reply = await self._broker.command("XREADGROUP", *words, blocking=True)
+        return list(reply[0][1]) if reply else []
+
+    async def _count_deliveries(self, entries: Sequence[RawEntry]) -> list[int]:
+        ids = [entry_id for entry_id, _ in entries]
+        counts: list[int] = await self._broker.script("deliveries", [self._key], self._group, *ids)
+        return counts
+
+    async def _sift(self, entries: Sequence[RawEntry], counts: Sequence[int]) -> list[Delivery]:
+        deliveries = [_delivery(entry, count) for entry, count in zip(entries, counts, strict=True) if entry[1]]
+        await self._drop_deleted([entry_id.decode() for entry_id, fields in entries if not fields])
+        await self._refuse_future(deliveries)
+        self._count("stream_delivered_total", len(deliveries))
+        self._count("stream_redelivered_total", sum(delivery.deliveries > 1 for delivery in deliveries))
+        return [delivery for delivery in deliveries if not await self._is_poison(delivery)]
+
+    async def _refuse_future(self, deliveries: Sequence[Delivery]) -> None:
+        future = [delivery for delivery in deliveries if delivery.schema_version > SCHEMA_VERSION]
+        if future:
+            await self.release(deliveries)
+            raise FutureSchema(
+                f"entry {future[0].entry_id} of {self._stream.value} has schema {future[0].schema_version}, "
+                f"this process knows up to {SCHEMA_VERSION}",
+                hint="upgrade this service; the entry waits",
+            )
+
+    async def _is_poison(self, delivery: Delivery) -> bool:
+        if delivery.deliveries > self._broker.settings.max_deliveries:
+            await self.dead_letter(delivery, f"delivered {delivery.deliveries} times without success")
+            return True
+        try:
+            delivery.check()
+        except IntegrityError as error:
+            await self.dead_letter(delivery, str(error))
+            return True
+        return False
+
+    async def _touch(self, ids: Sequence[str], *, idle_ms: int, forgive: int) -> frozenset[str]:
+        if not ids:
+            return frozenset()
+        words: list[Argument] = [self._group, self._name, idle_ms, forgive, *ids]
+        owned: list[bytes] = await self._broker.script("touch", [self._key], *words)
+        return frozenset(entry.decode() for entry in owned)
+
+    async def _drop_deleted(self, ids: Sequence[str]) -> None:
+        if ids:
+            await self._broker.command("XACK", self._key, self._group, *ids)
+            self._report_deleted(ids)
+
+    def _report_deleted(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._count("stream_deleted_while_pending_total", len(ids))
+            self._log.error("entries were deleted while pending: somebody trimmed the stream", entries=list(ids))
+
+    def _count(self, metric: str, number: int = 1) -> None:
+        if number:
+            counter(metric).labels(stream=self._stream.value).inc(number)
+
+
+def _delivery(entry: RawEntry, deliveries: int) -> Delivery:
+    entry_id, fields = entry
+    named = {name.decode(): value for name, value in (fields or {}).items()}
+    return Delivery(entry_id.decode(), named.get("p", b""), deliveries, named)
