@@ -16,7 +16,7 @@ from services.learner.tiny_model import build_model
 from services.learner.tiny_tokenizer import build_tokenizer
 
 WORDS = [f"word{letter}" for letter in "abcdefgh"]
-SETTINGS = SftSettings(steps=120, batch_turns=16, lr=1e-2, seed=3, warmup_steps=5)
+SETTINGS = SftSettings(steps=300, batch_turns=16, lr=1e-2, seed=3, warmup_steps=5)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def _model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalL
 
 
 def _echo_turns(tokenizer: PreTrainedTokenizerFast) -> list[SftTurn]:
-    """The response repeats the prompt's last word."""
-    ids = [tokenizer.encode(word)[0] for word in WORDS]
-    return [SftTurn((a, b), (b, tokenizer.eos_token_id)) for a in ids for b in ids]
+    """The response repeats the word before the prompt's closing tag."""
+    ids, close = [tokenizer.encode(word)[0] for word in WORDS], tokenizer.encode("</action>")[0]
+    return [SftTurn((a, b, close), (b, tokenizer.eos_token_id)) for a in ids for b in ids]
 
 
 def _train(tokenizer: PreTrainedTokenizerFast) -> tuple[Qwen2ForCausalLM, list[float]]:
@@ -43,18 +43,19 @@ def _train(tokenizer: PreTrainedTokenizerFast) -> tuple[Qwen2ForCausalLM, list[f
 def test_it_learns_the_response(tokenizer: PreTrainedTokenizerFast) -> None:
     model, losses = _train(tokenizer)
     assert losses[0] > 0.5 * math.log(len(WORDS))
-    assert losses[-1] < 0.2
+    assert losses[-1] < 0.1
     turn = _echo_turns(tokenizer)[11]
     assert int(model(torch.tensor([turn.prompt])).logits[0, -1].argmax()) == turn.response[0]
 
 
 def test_prompt_tokens_are_not_in_the_loss(tokenizer: PreTrainedTokenizerFast) -> None:
-    """With one response for every prompt the loss can reach 0, which it could not if random prompts counted."""
+    """With one response for every prompt the loss comes near 0, which it could not if random prompts counted."""
     ids = [tokenizer.encode(word)[0] for word in WORDS]
-    turns = [SftTurn((a, b, a), (ids[0], tokenizer.eos_token_id)) for a in ids for b in ids]
+    end = tokenizer.encode("</switch> </action>")
+    turns = [SftTurn((a, b, end[0]), (end[1], tokenizer.eos_token_id)) for a in ids for b in ids]
     losses: list[float] = []
     train_sft(_model(tokenizer), turns, SETTINGS, lambda progress: losses.append(progress.loss))
-    assert losses[-1] < 0.05
+    assert losses[-1] < 0.1
 
 
 def test_one_seed_gives_one_model(tokenizer: PreTrainedTokenizerFast) -> None:
