@@ -5,7 +5,8 @@
 if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then
   return 0
 end
-redis.call('HINCRBY', KEYS[3], 'dead_lettered', -tonumber(ARGV[3]))
+-- `0 - x`: see replay.lua.
+redis.call('HINCRBY', KEYS[3], 'dead_lettered', 0 - tonumber(ARGV[3]))
 redis.call('HINCRBY', KEYS[3], 'dropped:purged', ARGV[3])
 if KEYS[4] then
   redis.call('UNLINK', KEYS[4])

@@ -9,7 +9,8 @@ if not found then
   return 0
 end
 redis.call('XDEL', KEYS[2], ARGV[2])
-redis.call('HINCRBY', KEYS[4], 'dead_lettered', -tonumber(ARGV[4]))
+-- `0 - x`, since Redis 7 writes Lua's negative zero as "-0" and refuses to read it.
+redis.call('HINCRBY', KEYS[4], 'dead_lettered', 0 - tonumber(ARGV[4]))
 if kind == 'task' then
   redis.call('HINCRBY', KEYS[4], 'tasks_dead_lettered', -1)
 elseif kind == 'marker' then
