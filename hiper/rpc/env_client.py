@@ -10,7 +10,6 @@ second player of the same trajectory can interfere.
 
 import asyncio
 import hashlib
-import random
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,15 +22,14 @@ from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult
 from hiper.errors import ConfigError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
-from hiper.rpc.env_endpoint import EnvEndpoint, ServerFull, SessionLost
+from hiper.rpc.env_endpoint import EnvEndpoint, SessionLost
+from hiper.rpc.patience import TryAgain, persist
 
 __all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep", "TaskInfo"]
 
 MAX_ACTION_BYTES = 4096
 """Longer actions are cut before they are sent. No action on offer is that long, so the cut changes no outcome."""
 _PAGE = 1000
-_FIRST_WAIT_S = 0.1
-_LAST_WAIT_S = 2.0
 _AVOID_S = 2.0
 """How long a server that failed is chosen last."""
 
@@ -193,7 +191,7 @@ class EnvClient:
                 self._check_replay(session, answer, endpoint)
         except BaseException as error:
             endpoint.sessions -= 1
-            if isinstance(error, SessionLost | ServerFull):
+            if isinstance(error, TryAgain):
                 self._avoid(endpoint, error)
             raise
         session.placement = placement
@@ -250,27 +248,17 @@ class EnvClient:
         return await self._persist(call, attempt)
 
     async def _persist(self, call: str, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Repeat `attempt`, which is idempotent, until it succeeds or the time for lost servers is spent."""
         budget_s = self._settings.unavailable_timeout_s
-        wait_s = _FIRST_WAIT_S
-        last: Exception | None = None
-        try:
-            async with asyncio.timeout(budget_s):
-                while True:
-                    try:
-                        return await attempt()
-                    except (SessionLost, ServerFull) as error:
-                        last = error
-                        pause_s = error.retry_after_s if isinstance(error, ServerFull) else wait_s
-                    await asyncio.sleep(pause_s * random.uniform(0.75, 1.25))
-                    wait_s = min(wait_s * 2, _LAST_WAIT_S)
-        except TimeoutError:
-            peers = ", ".join(endpoint.address for endpoint in self._endpoints)
-            raise RemoteError(
+        peers = ", ".join(endpoint.address for endpoint in self._endpoints)
+
+        def give_up(last: str) -> RemoteError:
+            return RemoteError(
                 f"{call} found no working env server for {budget_s:g} s (env.unavailable_timeout_s) at {peers}; "
-                f"last answer: {last or 'none'}",
+                f"last answer: {last}",
                 "check that the env servers run and are reachable at env.addresses",
-            ) from last
+            )
+
+        return await persist(attempt, budget_s, give_up)
 
 
 async def _page(endpoint: EnvEndpoint, *, split: str, token: str) -> pb.ListTasksResponse:

@@ -20,6 +20,7 @@ from hiper.envs.base import StepResult
 from hiper.errors import DataError, RemoteError
 from hiper.rpc.batcher import Batcher
 from hiper.rpc.channel import TRANSIENT, explain, open_channel
+from hiper.rpc.patience import TryAgain
 from hiper.rpc.reasons import EnvReason
 
 __all__ = ["EnvEndpoint", "ServerFull", "SessionLost"]
@@ -31,16 +32,12 @@ _LOST = {EnvReason.UNKNOWN_SESSION, EnvReason.NOT_RESET, EnvReason.STEP_INDEX, E
 _LOST |= {EnvReason.CALL_DEADLINE}
 
 
-class SessionLost(Exception):  # noqa: N818 - an expected turn of events, handled by the client
+class SessionLost(TryAgain):
     """The session cannot go on as it is; a rebuilt one can."""
 
 
-class ServerFull(Exception):  # noqa: N818 - as above
-    """No session is free."""
-
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+class ServerFull(TryAgain):
+    """No session is free; comes with the server's hint."""
 
 
 class _HasStatus(Protocol):

@@ -1,0 +1,21 @@
+"""Wiring of the reward service."""
+
+from hiper.service import ServiceContext
+from hiper.streams import GROUPS, Batches, Broker, Consumer
+from hiper.vocabulary import Stream
+from services.reward.terms import shaping_config
+from services.reward.worker import RewardWorker
+
+__all__ = ["main"]
+
+
+async def main(context: ServiceContext) -> None:
+    """Score trajectories of the run until `context.stop`."""
+    config = context.config
+    async with await Broker.connect(config.broker, config.run, context.name) as broker:
+        await broker.join_run(config.supervisor.ready_timeout_s)
+        consumer = Consumer(broker, Stream.RAW, GROUPS[Stream.RAW], context.name)
+        batches = Batches(broker, config.hae.group_timeout_s)
+        context.health.set("service", True)
+        context.log.info("reward service ready", broker=broker.address)
+        await RewardWorker(consumer, batches, shaping_config(config.reward)).run(context.stop)
