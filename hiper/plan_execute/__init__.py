@@ -1,7 +1,7 @@
 """The plan-execute interface: one prompt builder, one parser, one state for everybody.
 
-The rollout asks, reads and records with these; the warm start writes its demonstrations with them. Nobody downstream decodes
-text again.
+The rollout asks, reads and records with these; the warm start writes its demonstrations with them. Nobody downstream
+decodes text again.
 """
 
 from hiper.plan_execute.parse import FormatError, ParsedResponse, parse_response, render_response

@@ -1,7 +1,7 @@
 """Where the three blocks of a response are, in characters and in tokens (method.md, section 11.3).
 
-Tokens are given as pieces: the text of each sampled token, whose concatenation is the response. A block is the first open tag
-and the first close tag after it, case-sensitive, tags included.
+Tokens are given as pieces: the text of each sampled token, whose concatenation is the response. A block is the first
+open tag and the first close tag after it, case-sensitive, tags included.
 """
 
 from bisect import bisect_left, bisect_right
@@ -47,7 +47,7 @@ class PieceMap:
         self._starts = [0, *self._ends[:-1]] if self._ends else []
 
     def tokens(self, block: Block | None) -> TokenSpan | None:
-        """Return the tokens that touch `block`: from the first that ends behind its start to the last that begins in it."""
+        """Return the tokens that touch `block`: the first ends behind its start, the last begins inside it."""
         if block is None:
             return None
         return TokenSpan(bisect_right(self._ends, block.start), bisect_left(self._starts, block.end))

@@ -1,7 +1,8 @@
 """The parser of plan-execute responses. What it says is the record: nobody reads the text a second time.
 
-It unites the reference's two parsers, which disagree (method.md, section 17, defect 5): one tag search for text and tokens, and
-a turn switches only if the decision is SWITCH. The action is always sent to the environment, also when the output is malformed.
+It unites the reference's two parsers, which disagree (method.md, section 17, defect 5): one tag search for text and
+tokens, and a turn switches only if the decision is SWITCH. The action is always sent to the environment, also when
+the output is malformed.
 """
 
 import re

@@ -1,7 +1,8 @@
 """Prompts, rebuilt from nothing every turn (method.md, section 11.5).
 
-Two styles: `chat` is prose for instruct models, sent as one user message under the model's chat template; `compact` is a few
-words between markers, for tiny models with a word-level vocabulary. Neither ever shows earlier sub-goals or switches.
+Two styles: `chat` is prose for instruct models, sent as one user message under the model's chat template; `compact` is a
+few words between markers, for tiny models with a word-level vocabulary. Neither ever shows earlier sub-goals or
+switches.
 """
 
 import re
@@ -73,7 +74,7 @@ class CompactPromptBuilder:
 
 
 class ChatPromptBuilder:
-    """Prose in the structure of method.md 11.5: role, task, sub-goals, history, observation, sub-goal, actions, contract."""
+    """Prose: role, task, what a sub-goal is, history, observation, sub-goal, actions, contract (method.md 11.5)."""
 
     is_chat = True
 
@@ -94,6 +95,26 @@ class ChatPromptBuilder:
         actions = "\n".join(f"'{action}'" for action in shown.admissible if action != "help")
         parts.append(f"The actions you can take now are:\n{actions}")
         parts.append(_CONTRACT)
+        return "\n\n".join(parts)
+
+
+def make_builder(settings: PromptSettings, env: EnvName) -> PromptBuilder:
+    """Return the builder of the configured style."""
+    if isinstance(settings, CompactPrompt):
+        return CompactPromptBuilder(settings)
+    return ChatPromptBuilder(settings, env)
+
+
+_ROLES = {
+    EnvName.ALFWORLD: "You are an expert agent acting in a household described in text (ALFRED).",
+    EnvName.WEBSHOP: "You are an expert agent shopping on a web site described in text (WebShop).",
+}
+_ABOUT_SUBGOALS = (
+    "You work towards the task through short-term sub-goals. A sub-goal takes a few actions: it is smaller than the "
+    "whole task and larger than one action. At every step you first reconsider it: keep it while it is unfinished and "
+    "still useful, switch to a new one once it is reached or no longer helps."
+)
+_CONTRACT)
         return "\n\n".join(parts)
 
 

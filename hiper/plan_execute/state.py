@@ -23,8 +23,8 @@ class TurnDecision:
 class EpisodeState:
     """The sub-goal in force and the last observation/action pairs of one episode.
 
-    `enforce`: KEEP keeps the sub-goal in force whatever was written (method.md, section 17, defect 4). `trust`: what was written
-    counts, as in the reference. The first turn always opens a segment, so there is nothing to keep yet.
+    `enforce`: KEEP keeps the sub-goal in force whatever was written (method.md, section 17, defect 4). `trust`: what
+    was written counts, as in the reference. The first turn always opens a segment, so there is nothing to keep yet.
     """
 
     def __init__(self, *, keep: Literal["enforce", "trust"], history_turns: int) -> None:

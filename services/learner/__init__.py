@@ -1,0 +1,1 @@
+"""The learner: actor, critic and reference; updates, checkpoints, weights, tasks, values."""

@@ -1,0 +1,134 @@
+"""Checkpoints: everything the run needs to go on, atomic, verified, without pickle.
+
+Layout: `checkpoints/g<generation>/v<serial>/` with actor.safetensors, critic.safetensors, the two optimisers' states,
+state.json and a manifest of sha256 sums (`hiper.weights.manifest` writes and verifies it). The highest (generation,
+serial) that verifies is loaded, so a late checkpoint of a learner that lost its lease never outranks its successor's.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hiper import logs
+from hiper.durable import write_json
+from hiper.errors import IntegrityError, RunStateError
+from hiper.weights.manifest import PublishedWeights, verify, write_version
+from services.learner.state import RunState
+from services.learner.trainer import Trainer
+
+__all__ = ["CheckpointStore"]
+
+_STATE = "state.json"
+
+
+class CheckpointStore:
+    """The checkpoints of one run. One writer, the learner that holds the lease of `generation`."""
+
+    def __init__(self, root: Path, keep: int) -> None:
+        self._root = root
+        self._keep = keep
+        self._log = logs.get()
+
+    def save(self, trainer: Trainer, state: RunState, generation: int) -> PublishedWeights:
+        """Write a checkpoint; when it returns, a crash of the machine does not take it back. Raises `state.serial`."""
+        state.serial += 1
+
+        def write(directory: Path) -> None:
+            save_file(_tensors(trainer.actor), directory / "actor.safetensors")
+            save_file(_tensors(trainer.critic), directory / "critic.safetensors")
+            save_file(_optimiser_tensors(trainer.actor_optimiser), directory / "actor_optimiser.safetensors")
+            save_file(_optimiser_tensors(trainer.critic_optimiser), directory / "critic_optimiser.safetensors")
+            write_json(directory / _STATE, state.to_json())
+
+        metadata = {"policy_version": state.version, "serial": state.serial}
+        written = write_version(self._root / f"g{generation:06d}", state.serial, write, metadata)
+        self._prune()
+        return written
+
+    def load(self, trainer: Trainer) -> RunState | None:
+        """Restore the newest checkpoint that verifies; None if the run has none.
+
+        A damaged one is skipped with a warning. Raises `RunStateError` if there are checkpoints and none verifies:
+        going on would silently start over.
+        """
+        damaged = []
+        for directory in self._newest_first():
+            try:
+                return self._restore(directory, trainer)
+            except IntegrityError as error:
+                damaged.append(str(error))
+                self._log.warning("checkpoint is damaged; trying the one before", error=error.message)
+        if damaged:
+            raise RunStateError(
+                f"no usable checkpoint in {self._root}: {damaged[0]}",
+                "restore the folder from a backup, or remove it to start over",
+            )
+        return None
+
+    def _restore(self, directory: Path, trainer: Trainer) -> RunState:
+        verify(directory)
+        state = RunState.from_json(json.loads((directory / _STATE).read_text()))
+        try:
+            trainer.actor.load_state_dict(_load(directory / "actor.safetensors"), strict=False)
+            trainer.critic.load_state_dict(_load(directory / "critic.safetensors"))
+            _restore_optimiser(trainer.actor_optimiser, _load(directory / "actor_optimiser.safetensors"))
+            _restore_optimiser(trainer.critic_optimiser, _load(directory / "critic_optimiser.safetensors"))
+        except (RuntimeError, KeyError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise IntegrityError(f"{directory} does not fit the configured model: {first_line}") from error
+        trainer.actor.tie_weights()
+        trainer.critic_version = state.version
+        self._log.info("checkpoint restored", directory=directory.name, policy_version=state.version)
+        return state
+
+    def _newest_first(self) -> Iterator[Path]:
+        for generation in sorted(self._root.glob("g[0-9]*"), reverse=True):
+            yield from sorted(generation.glob("v[0-9]*"), reverse=True)
+
+    def _prune(self) -> None:
+        for old in list(self._newest_first())[self._keep :]:
+            shutil.rmtree(old)
+        for generation in self._root.glob("g[0-9]*"):
+            if not any(generation.iterdir()):
+                generation.rmdir()
+
+
+def _tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, tied ones once."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            result[name] = tensor.detach().cpu().contiguous()
+    return result
+
+
+def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": tensor.detach().cpu().contiguous()
+        for index, slots in state.items()
+        for name, tensor in slots.items()
+    }
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}") from error
+    return tensors

@@ -1,0 +1,61 @@
+"""The losses, as pure functions of tensors (method.md, sections 6 and 10)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["PolicyTerms", "k3", "policy_terms", "value_errors"]
+
+_K3_CAP = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTerms:
+    """Per-token terms of the actor's loss, [R] each, not yet masked or averaged."""
+
+    surrogate: Tensor
+    """Dual-clip PPO."""
+    ratio: Tensor
+    clipped_high: Tensor
+    """True where the upper clip, or for negative advantages the lower one, removed the gradient."""
+    clipped_dual: Tensor
+    """True where the dual clip did."""
+
+
+def policy_terms(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip: tuple[float, float], dual_clip: float
+) -> PolicyTerms:
+    """Dual-clip PPO per token: -min(r A, clip(r) A), for A < 0 bounded by -dual_clip A.
+
+    `clip` = (eps_low, eps_high): the ratio counts within [1 - eps_low, 1 + eps_high].
+    """
+    ratio = torch.exp(logprobs - old_logprobs)
+    plain = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - clip[0], 1 + clip[1])
+    pessimistic = torch.maximum(plain, clipped)
+    bounded = torch.minimum(pessimistic, -advantages * dual_clip)
+    negative = advantages < 0
+    return PolicyTerms(
+        surrogate=torch.where(negative, bounded, pessimistic),
+        ratio=ratio,
+        clipped_high=clipped > plain,
+        clipped_dual=negative & (bounded < pessimistic),
+    )
+
+
+def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """Estimate KL(policy || reference) per token as exp(x) - x - 1 with x = ref - policy, capped at 10 (k3)."""
+    x = reference_logprobs - logprobs
+    return (x.clamp(-20, 20).exp() - x - 1).clamp(-_K3_CAP, _K3_CAP)
+
+
+def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: float | None) -> Tensor:
+    """Squared errors [B, heads], 0 where the target is NaN; with `clip`, the worse of plain and clipped."""
+    known = torch.isfinite(targets)
+    goal = torch.where(known, targets, 0.0)
+    errors = (values - goal) ** 2
+    if clip is not None:
+        old = torch.where(torch.isfinite(old_values), old_values, values.detach())
+        errors = torch.maximum(errors, (old + (values - old).clamp(-clip, clip) - goal) ** 2)
+    return torch.where(known, errors, 0.0)
