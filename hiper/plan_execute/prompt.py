@@ -1,7 +1,7 @@
 """Prompts, rebuilt from nothing every turn (method.md, section 11.5).
 
-Two styles: `chat` is prose for instruct models, sent as one user message under the model's chat template; `compact` is a
-few words between markers, for tiny models with a word-level vocabulary. Neither ever shows earlier sub-goals or
+Two styles: `chat` is prose for instruct models, sent as one user message under the model's chat template; `compact`
+is a few words between markers, for tiny models with a word-level vocabulary. Neither ever shows earlier sub-goals or
 switches.
 """
 
@@ -114,31 +114,12 @@ _ABOUT_SUBGOALS = (
     "whole task and larger than one action. At every step you first reconsider it: keep it while it is unfinished and "
     "still useful, switch to a new one once it is reached or no longer helps."
 )
-_CONTRACT)
-        return "\n\n".join(parts)
-
-
-def make_builder(settings: PromptSettings, env: EnvName) -> PromptBuilder:
-    """Return the builder of the configured style."""
-    if isinstance(settings, CompactPrompt):
-        return CompactPromptBuilder(settings)
-    return ChatPromptBuilder(settings, env)
-
-
-_ROLES = {
-    EnvName.ALFWORLD: "You are an expert agent acting in a household described in text (ALFRED).",
-    EnvName.WEBSHOP: "You are an expert agent shopping on a web site described in text (WebShop).",
-}
-_ABOUT_SUBGOALS = (
-    "You work towards the task through short-term sub-goals. A sub-goal takes a few actions: it is smaller than the whole task "
-    "and larger than one action. At every step you first reconsider it: keep it while it is unfinished and still useful, "
-    "switch to a new one once it is reached or no longer helps."
-)
 _CONTRACT = """Answer with exactly these three blocks, in this order, and nothing else:
 <switch>KEEP or SWITCH</switch>
 <subgoal>your sub-goal</subgoal>
 <action>one of the actions above, word for word</action>
-If you KEEP, repeat the current sub-goal word for word. If you SWITCH, or there is no current sub-goal, write a new one."""
+If you KEEP, repeat the current sub-goal word for word.
+If you SWITCH, or there is no current sub-goal, write a new one."""
 
 
 def _history(shown: PromptInput) -> str:
