@@ -96,8 +96,6 @@ class EnvSettings(Section):
     """Items per batched call."""
     lease_s: Seconds = 120.0
     """A session untouched for this long is freed."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Worker processes; 0 = in the server process, which is enough for the engines' own speed on few cores."""
     reset_timeout_s: Seconds = 30.0
     """Deadline of a reset call."""
     step_timeout_s: Seconds = 10.0

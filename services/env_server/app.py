@@ -8,7 +8,6 @@ import grpc.aio
 
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.envs.base import Episode
-from hiper.errors import ConfigError
 from hiper.rpc import Listen, serve
 from hiper.service import ServiceContext
 from services.env_server.servicer import SERVICE, EnvServicer
@@ -23,10 +22,6 @@ _REAPS_PER_LEASE = 10
 async def main(context: ServiceContext) -> None:
     """Serve the environment of the run until `context.stop`."""
     settings = context.config.env
-    if settings.workers:
-        raise ConfigError(
-            "env.workers: engines run in the server's own process", "run more env servers instead: --scale env=N"
-        )
     source = await asyncio.to_thread(open_configured_source, settings)
 
     def open_episode(spec: SessionSpec) -> Episode:
