@@ -1,0 +1,67 @@
+"""Which token carries which level's advantage."""
+
+import numpy as np
+import pytest
+
+from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
+from hiper._proto.trajectory.v1.trajectory_pb2 import Turn
+from hiper.errors import IntegrityError
+from services.learner.rows import rows_of, token_advantages
+from tests.unit.learner.conftest import make_trajectory
+
+LOW, HIGH, SWITCH = 1.0, 10.0, 100.0
+
+
+def turn(**changes) -> Turn:
+    blocks = {
+        "switch_span": TokenSpan(start=0, end=3),
+        "subgoal_span": TokenSpan(start=3, end=6),
+        "action_span": TokenSpan(start=7, end=9),
+        "advantages": LevelValues(low=LOW, high=HIGH, switch=SWITCH),
+    }
+    return Turn(**{**blocks, **changes})
+
+
+def test_levels_own_their_blocks_and_low_owns_the_rest() -> None:
+    advantages, mask = token_advantages(turn(), 10)
+    assert advantages.tolist() == [SWITCH] * 3 + [HIGH] * 3 + [LOW] * 4
+    assert mask.all(), "separator and end-of-sequence are inside the loss"
+
+
+def test_copied_subgoal_of_a_keep_turn_is_outside_the_loss() -> None:
+    advantages, mask = token_advantages(turn(advantages=LevelValues(low=LOW, switch=SWITCH)), 10)
+    assert advantages[3:6].tolist() == [0, 0, 0]
+    assert mask.tolist() == [True] * 3 + [False] * 3 + [True] * 4
+
+
+def test_token_that_straddles_two_blocks_carries_both() -> None:
+    advantages, _ = token_advantages(turn(subgoal_span=TokenSpan(start=2, end=6)), 10)
+    assert advantages[2] == SWITCH + HIGH
+
+
+def test_missing_action_block_makes_every_token_low() -> None:
+    bare = Turn(advantages=LevelValues(low=LOW))
+    advantages, mask = token_advantages(bare, 4)
+    assert advantages.tolist() == [LOW] * 4
+    assert mask.all()
+
+
+def test_absent_targets_are_nan() -> None:
+    trajectory = make_trajectory(0, turns=1)
+    trajectory.turns[0].returns.ClearField("high")
+    (row,) = rows_of([trajectory])
+    assert np.isnan(row.targets).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("damage", ["logprobs", "prompt", "position"])
+def test_contradiction_names_the_trajectory_and_turn(damage: str) -> None:
+    trajectory = make_trajectory(0)
+    broken = trajectory.turns[2]
+    if damage == "logprobs":
+        broken.response_logprobs = broken.response_logprobs[:-4]
+    elif damage == "prompt":
+        broken.prompt_ids = b""
+    else:
+        broken.value_low_position = 99
+    with pytest.raises(IntegrityError, match="r/train-000000/0/0, turn 2"):
+        rows_of([trajectory])
