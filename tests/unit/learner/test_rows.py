@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from learner_made import make_trajectory
 
 from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
 from hiper._proto.trajectory.v1.trajectory_pb2 import Turn
 from hiper.errors import IntegrityError
 from services.learner.rows import rows_of, token_advantages
-from tests.unit.learner.conftest import make_trajectory
 
 LOW, HIGH, SWITCH = 1.0, 10.0, 100.0
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from learner_made import make_trajectory, tiny_model
 
 from hiper.errors import RunStateError
 from services.learner.checkpoint import CheckpointStore
@@ -10,7 +11,6 @@ from services.learner.model import pad, response_logprobs
 from services.learner.packing import micro_batches, minibatches
 from services.learner.rows import rows_of
 from services.learner.state import RunState
-from tests.unit.learner.conftest import make_trajectory, tiny_model
 
 
 def parameters(trainer) -> list[torch.Tensor]:
