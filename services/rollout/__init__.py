@@ -1,0 +1,1 @@
+"""The rollout: plays tasks with vLLM against env servers and publishes what happened."""

@@ -1,0 +1,200 @@
+"""The engine on vLLM's `AsyncLLM`: the same code on a CPU and on GPUs.
+
+An update of the weights in flight: pause with every request kept, reload in the workers, label, resume. The pause
+empties the prefix cache and makes running requests compute their keys and values again, so nothing made by old weights
+is used by new ones. A reload that fails leaves generation paused until one succeeds: half-loaded weights never produce
+a token.
+
+vLLM is imported by `start` and not before, because it reads its environment when it is imported.
+"""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiper.config import RunConfig
+from hiper.errors import IntegrityError
+from hiper.vocabulary import PolicyVersion, StopReason
+from services.rollout.checkpoints import Shapes, tensor_shapes
+from services.rollout.engine import EngineDead, Generation, RequestRefused, Sampling
+from services.rollout.vllm_start import launch, prepare_environment, stop_token_ids
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+__all__ = ["VllmEngine"]
+
+NOT_LOADED = PolicyVersion(-1)
+_PROBE_S = 60.0
+"""How long a working engine may take for one token; only asked after a response did not come."""
+_CLOSE_S = 10.0
+"""Grace of vLLM's processes at the end, before they are killed."""
+_TIED_HEAD = "lm_head.weight"
+"""A checkpoint of a tied model may hold the head or leave it out."""
+
+
+class VllmEngine:
+    """See `services.rollout.engine.Engine`. Call `start` once before anything else."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._timeout_s = config.rollout.generate_timeout_s
+        self._model: AsyncLLM | None = None
+        self._version = NOT_LOADED
+        self._shapes: Shapes = {}
+        self._stop_token_ids: list[int] = []
+        self._open = asyncio.Event()
+        """Cleared while an update has begun and not succeeded."""
+        self._updating = asyncio.Lock()
+        self._probes = itertools.count()
+
+    async def start(self) -> None:
+        """Start vLLM on the base model and answer one warm-up request. Raises `EngineDead` with vLLM's own reason.
+
+        Takes half a minute on a CPU and minutes for a large model; the event loop goes on meanwhile.
+        """
+        prepare_environment(self._config)
+        model = self._config.model
+        try:
+            self._stop_token_ids = await asyncio.to_thread(stop_token_ids, model)
+            self._model = await asyncio.to_thread(launch, self._config)
+        except Exception as error:  # vLLM fails to start with whatever its parts raise
+            raise EngineDead(
+                f"vLLM did not start on {model.path}: {_first_line(error)}",
+                "see the lines above; check model.path and the limits in rollout.sampling",
+            ) from error
+        self._shapes = tensor_shapes(Path(model.path))
+        self._open.set()
+        await self._probe(timeout_s=self._timeout_s)
+
+    @property
+    def version(self) -> PolicyVersion:
+        """See `Engine.version`."""
+        return self._version
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
+        """See `Engine.generate`. Raises `RequestRefused` after `rollout.generate_timeout_s`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._open.wait()
+                return await self._generate(prompt_ids, sampling, request_id)
+        except TimeoutError as error:
+            if self._open.is_set():
+                await self._probe(timeout_s=_PROBE_S)
+            raise RequestRefused(
+                f"no response to {request_id} within {self._timeout_s:g} s (rollout.generate_timeout_s)",
+                "lower rollout.concurrent_episodes or raise the bound",
+            ) from error
+
+    async def load_weights(self, directory: Path, version: PolicyVersion) -> None:
+        """See `Engine.load_weights`. Raises `IntegrityError` if the checkpoint does not fit; then nothing has changed.
+
+        Raises `RequestRefused` if the update failed half-way; then nothing is generated until one succeeds.
+        """
+        await asyncio.to_thread(self._check_fits, directory)
+        async with self._updating, _sorted_errors(f"loading weights version {version}"):
+            self._open.clear()
+            async with asyncio.timeout(self._timeout_s):
+                await self._llm.pause_generation(mode="keep")
+                await self._llm.collective_rpc("hiper_reload_weights", args=(str(directory),))
+                await self._llm.update_weight_version(str(version))
+                self._version = version
+                await self._llm.resume_generation()
+            self._open.set()
+
+    async def check(self) -> None:
+        """See `Engine.check`. Cheap: notices that a process of the engine has ended."""
+        async with _sorted_errors("the health check"):
+            await self._llm.check_health()
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if self._model is None:
+            return
+        await asyncio.to_thread(self._model.shutdown, timeout=_CLOSE_S)
+        self._model = None
+        await asyncio.sleep(0)  # lets vLLM's cancelled tasks end, so that nothing holds on to the model
+        gc.collect()  # its finaliser prints an error if it runs at the end of the interpreter
+
+    @property
+    def _llm(self) -> "AsyncLLM":
+        if self._model is None:
+            raise EngineDead("vLLM does not run")
+        return self._model
+
+    async def _probe(self, timeout_s: float) -> None:
+        """Generate one token. Raises `EngineDead` if that takes longer than `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._generate([0], Sampling(0.0, 1.0, 1, 0), f"probe-{next(self._probes)}")
+        except TimeoutError as error:
+            raise EngineDead(f"vLLM did not generate one token within {timeout_s:g} s") from error
+
+    async def _generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
+        from vllm import SamplingParams
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+
+        parameters = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            stop_token_ids=self._stop_token_ids,
+            logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        started_on = self._version
+        output: Any = None
+        async with _sorted_errors(f"request {request_id}"):
+            async for answer in self._llm.generate(tokens_input(prompt_ids), parameters, request_id):
+                output = answer.outputs[0]
+        return self._record(request_id, output, started_on)
+
+    def _record(self, request_id: str, output: Any, started_on: PolicyVersion) -> Generation:
+        if output is None or output.finish_reason not in tuple(StopReason) or output.logprobs is None:
+            reason = None if output is None else output.finish_reason
+            raise RequestRefused(f"request {request_id} ended without a response ({reason})")
+        ids = tuple(output.token_ids)
+        logprobs = tuple(float(entry[token].logprob) for token, entry in zip(ids, output.logprobs, strict=True))
+        made_by = [_version(span.version) for span in output.weight_versions or ()] or [started_on, self._version]
+        return Generation(ids, logprobs, StopReason(output.finish_reason), made_by[0], made_by[-1])
+
+    def _check_fits(self, directory: Path) -> None:
+        """vLLM only warns of a tensor that a checkpoint lacks, and goes on with the old one."""
+        shapes = tensor_shapes(directory)
+        self._shapes = self._shapes or shapes
+        for name in sorted(self._shapes.keys() | shapes.keys()):
+            ours, theirs = self._shapes.get(name), shapes.get(name)
+            if ours != theirs and not (name == _TIED_HEAD and None in (ours, theirs)):
+                raise IntegrityError(f"{directory}: tensor {name} has shape {theirs}, the model's is {ours}")
+
+
+@contextlib.asynccontextmanager
+async def _sorted_errors(what: str) -> AsyncIterator[None]:
+    """Sort vLLM's errors into those of one request and those of the engine."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineDead(f"vLLM died during {what}", "its own lines above say why") from error
+    except (EngineDead, TimeoutError):
+        raise
+    except Exception as error:  # vLLM documents no closed set of errors; cancellation passes
+        raise RequestRefused(f"vLLM refused {what}: {_first_line(error.__cause__ or error)}") from error
+
+
+def _version(label: str) -> PolicyVersion:
+    """vLLM labels what it was started with `default`."""
+    return PolicyVersion(int(label)) if label.isdecimal() else NOT_LOADED
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

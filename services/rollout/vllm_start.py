@@ -1,0 +1,88 @@
+"""How vLLM is started: its environment, its arguments, the tokens that end a response.
+
+Nothing here touches the network when `model.path` is a folder.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hiper.config import RunConfig
+from hiper.config.sections import ModelSettings
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+__all__ = ["launch", "prepare_environment", "stop_token_ids"]
+
+_BATCHED_TOKENS = 8192
+"""Tokens of one engine step."""
+_WORKER_EXTENSION = "services.rollout.vllm_worker.WeightsExtension"
+
+
+def prepare_environment(config: RunConfig) -> None:
+    """Set what vLLM and its libraries read when they are imported; their processes inherit it. Values given win."""
+    wanted = {
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        # This process has threads (HTTP, gRPC): a fork could inherit a held lock.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.rollout.cpu_kv_cache_gb),
+        # Left to itself every engine of a machine binds its threads to the same cores.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }
+    if config.rollout.cpu_threads:
+        wanted["OMP_NUM_THREADS"] = str(config.rollout.cpu_threads)
+    if Path(config.model.path).is_dir():
+        wanted |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def launch(config: RunConfig) -> "AsyncLLM":
+    """Start vLLM's processes and load the base model. Blocks; raises whatever vLLM raises."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    rollout = config.rollout
+    limit = rollout.sampling.max_prompt_tokens + rollout.sampling.max_response_tokens
+    arguments = AsyncEngineArgs(
+        model=config.model.path,
+        revision=config.model.revision,
+        skip_tokenizer_init=True,
+        generation_config="vllm",
+        dtype=rollout.dtype,
+        seed=config.seed,
+        max_model_len=limit,
+        max_num_batched_tokens=max(limit, _BATCHED_TOKENS),
+        # A prompt cut in two makes vLLM rewind the request's own random generator, which CPU generators cannot do.
+        enable_chunked_prefill=not current_platform.is_cpu(),
+        max_num_seqs=rollout.concurrent_episodes,
+        tensor_parallel_size=rollout.tensor_parallel,
+        gpu_memory_utilization=rollout.gpu_memory_utilization,
+        enforce_eager=rollout.enforce_eager,
+        enable_prefix_caching=True,
+        logprobs_mode="processed_logprobs",
+        async_scheduling=False,
+        worker_extension_cls=_WORKER_EXTENSION,
+        use_tqdm_on_load=False,
+        disable_log_stats=True,
+        enable_log_requests=False,
+    )
+    return AsyncLLM.from_engine_args(arguments)
+
+
+def stop_token_ids(model: ModelSettings) -> list[int]:
+    """Return the ids that end a response: the tokenizer's end-of-sequence token and those the model names."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    ids = {AutoTokenizer.from_pretrained(model.path, revision=model.revision).eos_token_id}
+    try:
+        named = GenerationConfig.from_pretrained(model.path, revision=model.revision).eos_token_id
+    except OSError:  # the model has no such file
+        named = None
+    ids |= set(named) if isinstance(named, list) else {named}
+    return sorted(id_ for id_ in ids if id_ is not None)
