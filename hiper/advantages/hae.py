@@ -1,0 +1,236 @@
+"""Hierarchical Advantage Estimation (method.md, sections 3-5, 9 and 18).
+
+Three advantages per turn: action tokens (low), sub-goal tokens of boundary turns (high), switch tokens (switch). The
+low level bootstraps with V_high at the next boundary and never looks across it; the high level is semi-Markov GAE over
+segments; the switch level is the return to the end of the segment against V_switch, or the gain form in paper mode.
+
+Linear-time vector operations over all turns of a batch; no loop over turns or trajectories. Two facts keep it short:
+the switch return at a segment's first turn is the segment's reward plus its discounted bootstrap, so one recursion
+serves both upper levels; and each level is one `reverse_scan`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from hiper.advantages.batch import TurnAdvantages, TurnBatch
+from hiper.advantages.columns import BoolArray, FloatArray
+from hiper.advantages.order import Segments, TurnOrder
+from hiper.advantages.scan import require_share, reverse_scan, shift
+from hiper.advantages.whitening import whiten
+from hiper.errors import ConfigError
+from hiper.vocabulary import Level
+
+__all__ = ["CriticHeads", "HaeConfig", "HaeMode", "estimate_hae"]
+
+
+class HaeMode(StrEnum):
+    """Which of the published forms is computed (method.md, section 18)."""
+
+    DEFAULT = "default"
+    """Truncation bootstraps with the value of the next observation."""
+    COMPAT = "compat"
+    """The released code's numbers: stale truncation values, if any."""
+    PAPER = "paper"
+    """Gain-form switch advantage and one-step targets; two heads."""
+
+
+class CriticHeads(StrEnum):
+    """Value heads the critic has."""
+
+    THREE = "low+high+switch"
+    """As released."""
+    TWO = "low+high"
+    """No switch head: switch tokens get no advantage and leave the loss."""
+    ONE = "single"
+    """V_high is V_low, read at the low position; no switch level."""
+
+
+@dataclass(frozen=True)
+class HaeConfig:
+    """Parameters of HAE; the defaults are the released values."""
+
+    mode: HaeMode = HaeMode.DEFAULT
+    gamma: float = 1.0
+    """Discount per turn."""
+    lam_low: float = 1.0
+    """Lambda per turn, inside a segment."""
+    lam_seg: float = 0.95
+    """Lambda per segment."""
+    whiten: bool = True
+    """Normalise each level over the turns that own a token of it. Targets are never whitened."""
+    heads: CriticHeads = CriticHeads.THREE
+    bootstrap_truncated: bool = False
+    """Compat mode only: bootstrap episodes that did not end by themselves, with the stale values of section 9."""
+    assign_high_to_subgoal: bool = True
+    """Sub-goal tokens of boundary turns carry the high level."""
+    assign_high_to_switch: bool = False
+    """Switch tokens of boundary turns carry the high level too."""
+    assign_switch: bool = True
+    """Switch tokens carry the switch level."""
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "lam_low", "lam_seg"):
+            require_share(f"hae {name}", getattr(self, name))
+        if self.mode is HaeMode.PAPER and self.heads is CriticHeads.ONE:
+            raise ConfigError("hae mode 'paper' needs a low and a high head", "use heads 'low+high'")
+
+    @property
+    def trains_switch_head(self) -> bool:
+        """Whether the switch level is measured against a head of its own."""
+        return self.mode is not HaeMode.PAPER and self.heads is CriticHeads.THREE
+
+
+@dataclass(frozen=True, eq=False)
+class _Turns:
+    """The distinct turns of a batch in order, with what every level needs of them."""
+
+    batch: TurnBatch
+    config: HaeConfig
+    order: TurnOrder
+    segments: Segments
+    reward: FloatArray
+    live: BoolArray
+    v_low: FloatArray
+    v_high: FloatArray
+
+    @classmethod
+    def of(cls, batch: TurnBatch, config: HaeConfig) -> "_Turns":
+        order = TurnOrder.of(batch.trajectory, batch.turn)
+        rows = order.rows
+        v_high = batch.v_low if config.heads is CriticHeads.ONE else batch.v_high
+        segments = Segments.of(order, batch.switch[rows])
+        turns = cls(
+            batch=batch,
+            config=config,
+            order=order,
+            segments=segments,
+            reward=batch.reward[rows],
+            live=~batch.terminated[rows],
+            v_low=batch.v_low[rows],
+            v_high=v_high[rows],
+        )
+        turns.require("reward", turns.reward)
+        turns.require("v_low", turns.v_low)
+        turns.require("v_high", turns.v_high, segments.starts)
+        return turns
+
+    def require(self, name: str, values: FloatArray, where: BoolArray | None = None) -> None:
+        """Refuse a column that is not finite where it is needed; both arrays are [turns]."""
+        needed = f"mode '{self.config.mode}' with heads '{self.config.heads}' needs it there"
+        self.batch.require_finite(name, values, self.order.rows, where, needed)
+
+
+def estimate_hae(batch: TurnBatch, config: HaeConfig) -> TurnAdvantages:
+    """Compute the advantages and critic targets of every turn.
+
+    Raises:
+        DataError: a reward or value is not finite where it is needed; names the row.
+    """
+    turns = _Turns.of(batch, config)
+    order, segments = turns.order, turns.segments
+    beyond_low, beyond_high = _values_beyond_segments(turns)
+    low, target_low = _low_level(turns, beyond_low)
+    segment_return = _returns_to_segment_end(turns, beyond_high)
+    high, target_high = _high_level(turns, segment_return)
+    switch, target_switch = _switch_level(turns, segment_return)
+
+    raw, advantages = {}, {}
+    for level, values in ((Level.LOW, low), (Level.HIGH, high), (Level.SWITCH, switch)):
+        owned = _owned(turns, level)
+        raw[level] = order.to_rows(np.where(owned, values, np.nan))
+        advantages[level] = order.to_rows(whiten(values, owned)) if config.whiten else raw[level]
+    targets = {Level.LOW: target_low, Level.HIGH: target_high, Level.SWITCH: target_switch}
+    return TurnAdvantages(
+        advantages=advantages,
+        raw=raw,
+        returns={level: order.to_rows(values) for level, values in targets.items()},
+        boundary=segments.boundary_rows(order),
+        segment=segments.segment_rows(order),
+    )
+
+
+def _values_beyond_segments(turns: _Turns) -> tuple[FloatArray, FloatArray]:
+    """What follows each segment, for the low and for the upper levels, [segments] (B_k of section 4, section 9)."""
+    segments = turns.segments
+    next_high = shift(turns.v_high[segments.start_at])
+    if turns.config.mode is HaeMode.COMPAT:
+        used = float(turns.config.bootstrap_truncated)
+        cut_low, cut_high = used * turns.v_low[segments.end_at], used * turns.v_high[segments.start_at]
+    else:
+        cut_low = cut_high = turns.batch.bootstrap_values(turns.order.rows[segments.end_at])
+    return np.where(segments.closing, cut_low, next_high), np.where(segments.closing, cut_high, next_high)
+
+
+def _low_level(turns: _Turns, beyond: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """GAE inside each segment, and its targets, [turns] (section 3)."""
+    config, segments = turns.config, turns.segments
+    following = shift(turns.v_low)
+    following[segments.end_at] = beyond
+    one_step = turns.reward + config.gamma * turns.live * following
+    advantage = reverse_scan(one_step - turns.v_low, config.gamma * config.lam_low * (turns.live & ~segments.ends))
+    return advantage, one_step if config.mode is HaeMode.PAPER else advantage + turns.v_low
+
+
+def _returns_to_segment_end(turns: _Turns, beyond: FloatArray) -> FloatArray:
+    """Discounted reward to the end of the segment plus what follows it, [turns] (R_switch of section 5).
+
+    A done flag inside a segment is ignored; at its end it removes what follows.
+    """
+    gamma, segments = turns.config.gamma, turns.segments
+    gain = turns.reward.copy()
+    gain[segments.end_at] += gamma * turns.live[segments.end_at] * beyond
+    return reverse_scan(gain, gamma * ~segments.ends)
+
+
+def _high_level(turns: _Turns, segment_return: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Semi-Markov GAE over segments and its targets, [turns], NaN off boundaries (section 4)."""
+    config, segments = turns.config, turns.segments
+    at = segments.start_at
+    goes_on = turns.live[segments.end_at] & ~segments.closing
+    discount = config.gamma**segments.lengths
+    advantage = reverse_scan(segment_return[at] - turns.v_high[at], discount * config.lam_seg * goes_on)
+    per_turn, target = np.full((2, len(turns.reward)), np.nan)
+    per_turn[at] = advantage
+    target[at] = segment_return[at] if config.mode is HaeMode.PAPER else advantage + turns.v_high[at]
+    return per_turn, target
+
+
+def _switch_level(turns: _Turns, segment_return: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Advantages of the switch decision and the head's targets, [turns]; NaN where there are none (section 5)."""
+    nothing = np.full(len(turns.reward), np.nan)
+    if turns.config.mode is HaeMode.PAPER:
+        return (_gain_form(turns) if turns.config.assign_switch else nothing), nothing
+    if not turns.config.trains_switch_head:
+        return nothing, nothing
+    v_switch = turns.batch.v_switch[turns.order.rows]
+    turns.require("v_switch", v_switch)
+    return segment_return - v_switch, segment_return
+
+
+def _gain_form(turns: _Turns) -> FloatArray:
+    """(q - beta) * (V_high(s_t) - V_low(s_t, o_{t-1})), [turns]; turn 0 has no previous sub-goal, so no advantage."""
+    batch, rows, later = turns.batch, turns.order.rows, ~turns.order.first
+    absent = np.full(len(batch), np.nan)
+    switch = batch.switch[rows]
+    beta = (absent if batch.switch_probability is None else batch.switch_probability)[rows]
+    previous = (absent if batch.previous_v_low is None else batch.previous_v_low)[rows]
+    previous = np.where(np.isnan(previous) & ~switch, turns.v_low, previous)
+    for name, values in (("switch_probability", beta), ("previous_v_low", previous), ("v_high", turns.v_high)):
+        turns.require(name, values, later)
+    return np.where(later, (switch - beta) * (turns.v_high - previous), np.nan)
+
+
+def _owned(turns: _Turns, level: Level) -> BoolArray:
+    """Turns that own a token of `level` to carry its advantage, [turns] (section 8)."""
+    batch, config, rows = turns.batch, turns.config, turns.order.rows
+    if level is Level.LOW:
+        return batch.has_action_tokens[rows]
+    if level is Level.HIGH:
+        subgoal = batch.has_subgoal_tokens[rows] & config.assign_high_to_subgoal
+        return turns.segments.starts & (subgoal | (batch.has_switch_tokens[rows] & config.assign_high_to_switch))
+    owned = batch.has_switch_tokens[rows] & config.assign_switch
+    if config.mode is HaeMode.PAPER:
+        return owned & ~turns.order.first
+    return owned & config.trains_switch_head

@@ -1,0 +1,43 @@
+"""The recursion every estimator is made of, for all turns of a batch at once."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiper.advantages.columns import FloatArray
+from hiper.errors import ConfigError
+
+__all__ = ["require_share", "reverse_scan", "shift"]
+
+
+def reverse_scan(gain: FloatArray, decay: NDArray[np.floating[Any]]) -> FloatArray:
+    """Solve x[t] = gain[t] + decay[t] * x[t+1] from the last element back, with x[n] = 0.
+
+    A decay of 0 cuts the recursion, so trajectories and segments simply stand one after another. Works by doubling
+    (Hillis-Steele): after round i, x[t] holds the terms of 2^i turns, so it takes log2(longest run) rounds of vector
+    operations. Only products of decays <= 1 are formed, never quotients: an underflow is the right answer, 0.
+
+    Args:
+        gain: finite, [n].
+        decay: in [0, 1], [n].
+    """
+    total, reach = np.array(gain, dtype=np.float64), np.array(decay, dtype=np.float64)
+    step = 1
+    while step < len(total) and reach.any():
+        total[:-step] += reach[:-step] * total[step:]
+        reach[:-step] *= reach[step:]
+        reach[-step:] = 0.0
+        step *= 2
+    return total
+
+
+def shift(values: FloatArray) -> FloatArray:
+    """The element after each one; 0 after the last."""
+    return np.append(values[1:], 0.0)
+
+
+def require_share(name: str, value: float) -> None:
+    """Refuse a discount or lambda outside [0, 1] with a `ConfigError`."""
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{name} is {value}", "choose a number in [0, 1]")

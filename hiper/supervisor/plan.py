@@ -1,0 +1,162 @@
+"""From the service table and a configuration to the processes of one run: command lines, variables, order, probes."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiper.config import RunConfig
+from hiper.config.load import PREFIX, RESERVED
+from hiper.errors import ConfigError
+from hiper.supervisor.ports import PortBook
+from hiper.supervisor.probe import Probe, ready_probe
+from hiper.supervisor.table import BROKER, BROKER_URL, SERVICES, WARMSTART, Ending, ServiceSpec, layers
+
+__all__ = ["CONFIG_NAME", "BrokerPlace", "ProcessPlan", "child_environment", "plan_run", "process_names"]
+
+CONFIG_NAME = "config.json"
+HTTP_ADDRESS = "HIPER_HTTP_ADDRESS"
+_OURS = frozenset({HTTP_ADDRESS, "HIPER_GRPC_ADDRESS", "HIPER_REDIS_URL", "HIPER_NO_UI"})
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """Everything needed to start one process, any number of times."""
+
+    name: str
+    service: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    requires: tuple[str, ...] = ()
+    """Processes that must have been ready once (a step: ended well) before this one starts."""
+    http: str | None = None
+    """`host:port` of its health and metrics."""
+    health: str = "/readyz"
+    probe: Probe | None = None
+    """Holds while the process can serve; None for a step, whose end is its readiness."""
+    ending: Ending = Ending.NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPlace:
+    """Where the broker of a run is, and how to start it if it is ours."""
+
+    url: str
+    """With credentials: goes into environments, never into arguments, logs or files of the run."""
+    argv: tuple[str, ...] = ()
+    """Command of an embedded server; empty = somebody else's."""
+    environment: Mapping[str, str] | None = None
+    answers: Callable[[], Awaitable[bool]] | None = None
+
+
+def process_names(service: ServiceSpec, scale: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the stable names of a service's processes, e.g. `rollout-0`, `rollout-1`."""
+    return tuple(f"{service.name}-{index}" for index in range(scale.get(service.name, 1)))
+
+
+def child_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child inherits: everything but settings and addresses, which it is given resolved.
+
+    A setting left in the environment would win over the run's own configuration file.
+    """
+    return {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(PREFIX) or (name in RESERVED and name not in _OURS)
+    }
+
+
+def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortBook) -> tuple[ProcessPlan, ...]:
+    """Plan every process of a run. Raises `ConfigError` for a scale of an unknown or single service."""
+    scale = config.supervisor.scale
+    _check_scale(scale)
+    inherited = child_environment(os.environ)
+    announced = {BROKER_URL: broker.url, **_addresses(scale, ports)}
+    plans: list[ProcessPlan] = []
+    if broker.argv:
+        plans.append(
+            ProcessPlan(
+                BROKER,
+                BROKER,
+                broker.argv,
+                {**inherited, **(broker.environment or {})},
+                _log(run_dir, BROKER),
+                probe=broker.answers,
+            )
+        )
+    if config.warmstart.enabled:
+        plans.append(_warmstart(run_dir, inherited))
+    present = {plan.name: (plan.name,) for plan in plans}
+    present |= {spec.name: process_names(spec, scale) for spec in SERVICES}
+    for spec in SERVICES:
+        requires = tuple(name for row in spec.requires for name in present.get(row, ()))
+        given = {name: announced[name] for name in spec.reads}
+        for name in process_names(spec, scale):
+            plans.append(_service(spec, name, run_dir, ports, {**inherited, **given}, requires))
+    layers({plan.name: plan.requires for plan in plans})
+    return tuple(plans)
+
+
+def _service(
+    spec: ServiceSpec,
+    name: str,
+    run_dir: Path,
+    ports: PortBook,
+    environment: Mapping[str, str],
+    requires: tuple[str, ...],
+) -> ProcessPlan:
+    http = ports.address(f"{name}/http")
+    variables = {**environment, HTTP_ADDRESS: http}
+    if spec.port is not None:
+        port = ports.port(name)
+        variables |= {variable: template.format(port=port) for variable, template in spec.port.binds.items()}
+    return ProcessPlan(
+        name,
+        spec.name,
+        (*_hiper(spec.command), *_common(run_dir), "--name", name),
+        variables,
+        _log(run_dir, name),
+        requires,
+        http,
+        spec.health,
+        ready_probe(http, spec.health),
+        spec.ending,
+    )
+
+
+def _warmstart(run_dir: Path, environment: Mapping[str, str]) -> ProcessPlan:
+    argv = (*_hiper((WARMSTART,)), "--config", str(run_dir / CONFIG_NAME), "--output", str(run_dir / "model"))
+    return ProcessPlan(WARMSTART, WARMSTART, argv, environment, _log(run_dir, WARMSTART), ending=Ending.STEP)
+
+
+def _addresses(scale: Mapping[str, int], ports: PortBook) -> dict[str, str]:
+    found = {}
+    for spec in SERVICES:
+        if spec.port is not None:
+            addresses = [ports.address(name) for name in process_names(spec, scale)]
+            found[spec.port.variable] = f"[{', '.join(map(repr, addresses))}]" if spec.port.many else addresses[0]
+    return found
+
+
+def _check_scale(scale: Mapping[str, int]) -> None:
+    known = {spec.name: spec for spec in SERVICES}
+    for name, count in scale.items():
+        if name not in known:
+            raise ConfigError(f"supervisor.scale: there is no service '{name}'", f"use one of {', '.join(known)}")
+        if count > 1 and not known[name].scalable:
+            raise ConfigError(f"supervisor.scale: a run has one {name}, not {count}", f"leave {name} out of --scale")
+
+
+def _hiper(command: Sequence[str]) -> tuple[str, ...]:
+    # -P keeps a folder named `services` in the current directory from hiding the package of that name.
+    return sys.executable, "-P", "-m", "hiper", *command
+
+
+def _common(run_dir: Path) -> tuple[str, ...]:
+    return "--config", str(run_dir / CONFIG_NAME), "--run-dir", str(run_dir)
+
+
+def _log(run_dir: Path, name: str) -> Path:
+    return run_dir / "logs" / f"{name}.log"
