@@ -8,7 +8,8 @@ repeat.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -66,7 +67,8 @@ class Link:
     async def command(self, *words: Argument, blocking: bool = False) -> Any:
         """Send one command, once."""
         client = self._blocking if blocking else self.client
-        return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        with _cancellation_heeded():
+            return await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def persist(
         self,
@@ -129,6 +131,21 @@ class Link:
             f"{self.address} {state} for {self._bound_s:g} s ({what}): {str(error) or type(error).__name__}",
             hint="start the broker, or raise broker.unavailable_timeout_s",
         )
+
+
+@contextmanager
+def _cancellation_heeded() -> Iterator[None]:
+    """Raise a cancellation that was swallowed inside.
+
+    redis-py sends with `asyncio.wait_for`, which up to Python 3.11 loses a cancellation that arrives as the send ends.
+    """
+    task = asyncio.current_task()
+    requests = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > requests:
+            raise asyncio.CancelledError
 
 
 def without_secrets(url: str) -> str:

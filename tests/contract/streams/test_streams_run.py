@@ -210,3 +210,22 @@ async def test_a_malformed_address_is_named(url: str) -> None:
 async def test_no_address_says_where_to_put_one() -> None:
     with pytest.raises(BrokerError, match="HIPER_BROKER__URL"):
         await Broker.connect(BrokerSettings(), RUN, "x")
+
+
+async def test_a_cancelled_task_ends_whatever_it_was_doing(world: World) -> None:
+    """Python 3.11's `wait_for`, with which redis-py sends, may swallow a cancellation: a drain would wait for ever."""
+    broker = await world.broker()
+
+    async def work() -> None:
+        while True:
+            await broker.server_time_ms()
+
+    for steps in range(60):
+        working = asyncio.create_task(work())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        working.cancel()
+        done, _ = await asyncio.wait({working}, timeout=1.0)
+        working.cancel()
+        assert done, f"the cancellation after {steps} steps of the loop was lost"
+        assert working.cancelled()
