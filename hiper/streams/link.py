@@ -151,7 +151,7 @@ def _cancellation_heeded() -> Iterator[None]:
 def without_secrets(url: str) -> str:
     """`redis://user:secret@host:1/0` -> `redis://host:1/0`."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _client(url: str, settings: BrokerSettings, client_name: str) -> Redis:
