@@ -1,7 +1,9 @@
-"""Wiring of the rollout."""
+"""Wiring of the rollout service."""
 
 import asyncio
+from functools import partial
 
+from hiper.errors import HiperError
 from hiper.plan_execute import make_builder
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
@@ -13,58 +15,79 @@ from services.rollout.spool import Spool
 from services.rollout.tokenizer import TurnTokenizer, load_tokenizer
 from services.rollout.vllm_engine import VllmEngine
 from services.rollout.weights_sync import WeightsSync
-from services.rollout.worker import RolloutWorker
+from services.rollout.worker import RolloutWorker, WorkerLimits, WorkerParts
 
 __all__ = ["main"]
 
-_ENGINE_CHECK_S = 5.0
+_CHECK_S = 5.0
+"""Seconds between looks at the engine and the env servers; also the bound of one look."""
 _RUN_APPEARS_S = 600.0
-"""How long the learner may take to create the run."""
+"""How long the learner may take to create the run: it may make a model first."""
 
 
 async def main(context: ServiceContext) -> None:
     """Play tasks until `context.stop`."""
     config = context.config
-    for check in ("broker", "engine", "weights"):
+    for check in ("broker", "engine", "weights", "env"):
         context.health.set(check, False, "starting")
     engine = VllmEngine(config)
     try:
         async with await Broker.connect(config.broker, config.run, context.name) as broker:
-            await asyncio.gather(broker.join_run(_RUN_APPEARS_S), engine.start())
+            async with asyncio.TaskGroup() as starting:
+                starting.create_task(broker.join_run(_RUN_APPEARS_S))
+                starting.create_task(engine.start())
             context.health.set("broker", True)
-            context.health.set("engine", True)
             async with EnvClient(config.env) as env:
-                await _work(context, broker, engine, env)
+                await _serve(context, broker, engine, env)
     finally:
         await engine.close()
 
 
-async def _work(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:
+async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:
+    settings = context.config.rollout
+    weights = WeightsSync(PolicyBoard(broker), engine, settings.weights_poll_s, partial(context.health.set, "weights"))
+    worker = RolloutWorker(_parts(context, broker, engine, env, weights), WorkerLimits.of(context.config))
+    async with asyncio.TaskGroup() as group:
+        watchers = [
+            group.create_task(weights.run()),
+            group.create_task(_watch_engine(context, engine)),
+            group.create_task(_watch_env(context, env)),
+        ]
+        context.health.set("service", True)
+        await worker.run(context.stop)
+        for watcher in watchers:
+            watcher.cancel()
+
+
+def _parts(
+    context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient, weights: WeightsSync
+) -> WorkerParts:
     config, settings = context.config, context.config.rollout
     builder = make_builder(settings.prompt, config.env.name)
     tokenizer = TurnTokenizer(load_tokenizer(config.model), builder, settings.sampling.max_prompt_tokens)
-    weights = WeightsSync(PolicyBoard(broker), engine, settings.weights_poll_s)
-    worker = RolloutWorker(
-        Consumer(broker, Stream.TASKS, GROUPS[Stream.TASKS], context.name, prefetch=settings.concurrent_episodes),
-        Publisher(broker),
-        EpisodePlayer(engine, env, tokenizer, settings, context.name),
-        weights,
-        Spool(context.run_dir / "spool" / context.name, settings.spool_max_mb * 2**20),
-        slots=settings.concurrent_episodes,
-        claim_idle_s=config.broker.claim_idle_s,
+    return WorkerParts(
+        inbox=Consumer(broker, Stream.TASKS, GROUPS[Stream.TASKS], context.name),
+        outbox=Publisher(broker),
+        player=EpisodePlayer(engine, env, tokenizer, settings, context.name),
+        weights=weights,
+        spool=Spool(context.run_dir / "spool" / context.name, settings.spool_max_mb * 2**20),
     )
-    async with asyncio.TaskGroup() as group:
-        background = [group.create_task(weights.run()), group.create_task(_watch(engine))]
-        await weights.wait_for(0)
-        context.health.set("weights", True, f"policy version {engine.version}")
-        context.health.set("service", True)
-        await worker.run(context.stop, settings.drain_timeout_s)
-        for task in background:
-            task.cancel()
 
 
-async def _watch(engine: Engine) -> None:
-    """Notice a dead engine even while no request runs."""
+async def _watch_engine(context: ServiceContext, engine: Engine) -> None:
+    """Notice a dead engine even while no request runs. Raises `EngineDead`."""
     while True:
-        await asyncio.sleep(_ENGINE_CHECK_S)
         await engine.check()
+        context.health.set("engine", True)
+        await asyncio.sleep(_CHECK_S)
+
+
+async def _watch_env(context: ServiceContext, env: EnvClient) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                info = await env.info()
+            context.health.set("env", True, f"{info.env} {info.data_version}")
+        except (TimeoutError, HiperError) as error:
+            context.health.set("env", False, str(error) or f"no env server answers within {_CHECK_S:g} s")
+        await asyncio.sleep(_CHECK_S)

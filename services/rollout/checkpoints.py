@@ -20,17 +20,17 @@ def tensor_shapes(directory: Path) -> Shapes:
     """
     shapes: Shapes = {}
     for path in sorted(directory.glob("*.safetensors")):
-        shapes |= {name: tuple(entry["shape"]) for name, entry in _header(path).items() if name != "__metadata__"}
+        shapes |= _shapes(path)
     return shapes
 
 
-def _header(path: Path) -> dict[str, dict[str, list[int]]]:
+def _shapes(path: Path) -> Shapes:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _MAX_HEADER:
                 raise ValueError(f"a header of {length} bytes")
-            header: dict[str, dict[str, list[int]]] = json.loads(file.read(length))
-            return header
-    except (ValueError, struct.error) as error:
+            header = dict(json.loads(file.read(length)))
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (LookupError, TypeError, ValueError, struct.error) as error:
         raise IntegrityError(f"{path}: not a safetensors file ({error})") from error

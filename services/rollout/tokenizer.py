@@ -1,12 +1,18 @@
-"""Text to ids and ids to pieces, exactly, for any Hugging Face tokenizer."""
+"""Text to ids and ids to pieces, exactly, for any Hugging Face tokenizer.
+
+Invariant: the pieces of a response, one for each sampled id, concatenate to its text without special tokens. The
+parser's token spans rest on that.
+"""
 
 from collections.abc import Sequence
-
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from hiper.config.sections import ModelSettings
 from hiper.metrics import counter
 from hiper.plan_execute import PromptBuilder, PromptInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["PromptTooLong", "TurnTokenizer", "load_tokenizer"]
 
@@ -18,8 +24,10 @@ class PromptTooLong(Exception):  # noqa: N818 - an outcome of the episode, not a
     """A prompt exceeds its limit even without history."""
 
 
-def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+def load_tokenizer(settings: ModelSettings) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of the base model."""
+    from transformers import AutoTokenizer
+
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.path, revision=settings.revision)
     return tokenizer
 
@@ -27,42 +35,54 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
 class TurnTokenizer:
     """Prompts of one style for one model."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, builder: PromptBuilder, max_prompt_tokens: int) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", builder: PromptBuilder, max_prompt_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._builder = builder
         self._limit = max_prompt_tokens
-        self._special = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        self._silent = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     def encode(self, shown: PromptInput) -> list[int]:
         """Return the prompt's ids, oldest history left out until it fits. Raises `PromptTooLong`."""
         ids = self._ids(shown)
+        if len(ids) > self._limit and shown.history:
+            counter("rollout_prompts_shortened_total").inc()
         while len(ids) > self._limit:
             if not shown.history:
-                raise PromptTooLong(f"the prompt has {len(ids)} tokens without history; the limit is {self._limit}")
-            counter("rollout_prompts_shortened_total").inc()
+                raise PromptTooLong(
+                    f"the prompt has {len(ids)} tokens without history, the limit is {self._limit} "
+                    "(rollout.sampling.max_prompt_tokens)"
+                )
             shown = shown.without_oldest()
             ids = self._ids(shown)
         return ids
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the text each id adds, so that their concatenation is the text of all; special tokens add nothing.
+        """Return the text each id adds. Special tokens add nothing.
 
-        A character whose bytes are spread over several tokens belongs to the last of them.
+        A token is decoded after those before it, because some tokenizers write a word's blank only there. A character
+        whose bytes are spread over several tokens belongs to the last of them.
         """
         pieces: list[str] = []
-        held: list[int] = []
+        context: list[int] = []
+        held: list[int] = []  # ids since the last place where the text was whole
+        given = 0  # characters of their text that are in `pieces`
         for token in ids:
-            if token in self._special:
+            if token in self._silent:
                 pieces.append("")
                 continue
             held.append(token)
-            text = self._decode(held)
-            if text.endswith(_INCOMPLETE) and len(held) < _LONGEST_CHARACTER:
-                pieces.append("")
-            else:
-                pieces.append(text)
-                held = []
+            text = self._added(context, held)
+            whole = text.rstrip(_INCOMPLETE)
+            pieces.append(whole[given:])
+            given = max(given, len(whole))
+            if whole == text:
+                context, held, given = held, [], 0
+        if held:  # the response was cut inside a character, or ends with bytes that are none
+            pieces[-1] += self._added(context, held)[given:]
         return pieces
+
+    def _added(self, context: list[int], held: list[int]) -> str:
+        return self._decode(context + held)[len(self._decode(context)) :]
 
     def _ids(self, shown: PromptInput) -> list[int]:
         text = self._builder.build(shown)
@@ -70,12 +90,8 @@ class TurnTokenizer:
             message = [{"role": "user", "content": text}]
             ids = self._tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
         else:
-            ids = self._tokenizer.encode(text, add_special_tokens=False)
+            ids = self._tokenizer.encode(text)
         return [int(token) for token in ids]
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-
-_LONGEST_CHARACTER = 4
-"""Bytes of the longest UTF-8 character: more tokens than that are not an incomplete character but invalid bytes."""
+        return str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)) if ids else ""

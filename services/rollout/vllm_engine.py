@@ -43,6 +43,7 @@ class VllmEngine:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._timeout_s = config.rollout.generate_timeout_s
+        self._launch: asyncio.Future[AsyncLLM] | None = None
         self._model: AsyncLLM | None = None
         self._version = NOT_LOADED
         self._shapes: Shapes = {}
@@ -61,7 +62,8 @@ class VllmEngine:
         model = self._config.model
         try:
             self._stop_token_ids = await asyncio.to_thread(stop_token_ids, model)
-            self._model = await asyncio.to_thread(launch, self._config)
+            self._launch = asyncio.ensure_future(asyncio.to_thread(launch, self._config))
+            self._model = await asyncio.shield(self._launch)
         except Exception as error:  # vLLM fails to start with whatever its parts raise
             raise EngineDead(
                 f"vLLM did not start on {model.path}: {_first_line(error)}",
@@ -113,10 +115,13 @@ class VllmEngine:
 
     async def close(self) -> None:
         """See `Engine.close`."""
+        if self._launch is not None and self._model is None:  # cancelled while vLLM was starting
+            with contextlib.suppress(Exception):  # it did not start: `start` has said why
+                self._model = await self._launch
         if self._model is None:
             return
         await asyncio.to_thread(self._model.shutdown, timeout=_CLOSE_S)
-        self._model = None
+        self._model = self._launch = None
         await asyncio.sleep(0)  # lets vLLM's cancelled tasks end, so that nothing holds on to the model
         gc.collect()  # its finaliser prints an error if it runs at the end of the interpreter
 
