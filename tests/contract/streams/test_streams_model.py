@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -213,6 +214,7 @@ class Protocol(RuleBasedStateMachine):
         return task(sample[1], batch=sample[0], size=SIZE)
 
 
+@pytest.mark.slow
 def test_every_trajectory_is_in_exactly_one_place(kind: str, tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         entered = new_world(kind, tmp_path, block_ms=1, max_deliveries=10_000)
