@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="the learner's packages are not installed")
 pytest.importorskip("transformers", reason="the learner's packages are not installed")
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from hiper.config.sections import WarmstartSettings
 from services.learner.sft import SftSettings, SftTurn, train_sft
@@ -24,7 +24,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer([" ".join(WORDS)], max_length=32)
 
 
-def _model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalLM:
+def _model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen3ForCausalLM:
     return build_model(WarmstartSettings(hidden_size=32, layers=1), tokenizer, max_length=32, seed=seed)
 
 
@@ -34,7 +34,7 @@ def _echo_turns(tokenizer: PreTrainedTokenizerFast) -> list[SftTurn]:
     return [SftTurn((a, b, close), (b, tokenizer.eos_token_id)) for a in ids for b in ids]
 
 
-def _train(tokenizer: PreTrainedTokenizerFast) -> tuple[Qwen2ForCausalLM, list[float]]:
+def _train(tokenizer: PreTrainedTokenizerFast) -> tuple[Qwen3ForCausalLM, list[float]]:
     model, losses = _model(tokenizer), list[float]()
     train_sft(model, _echo_turns(tokenizer), SETTINGS, lambda progress: losses.append(progress.loss))
     return model, losses

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from hiper.config.sections import WarmstartSettings
+from services.learner.tiny_model import build_model, save_model
 from services.learner.tiny_tokenizer import build_tokenizer
 
 TEXTS = (
@@ -79,8 +81,9 @@ def test_every_text_it_was_made_of_is_known(tokenizer: PreTrainedTokenizerFast) 
     assert tokenizer.encode("an unheard word") == [tokenizer.unk_token_id] * 2
 
 
-def test_it_loads_as_any_tokenizer_does(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    tokenizer.save_pretrained(tmp_path)
+def test_it_loads_beside_its_model_as_any_tokenizer_does(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """The model's type must not make transformers prefer a tokenizer class of its own."""
+    save_model(build_model(WarmstartSettings(), tokenizer, max_length=128, seed=0), tokenizer, tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.eos_token_id == tokenizer.eos_token_id
     for text in (*TEXTS, _response("KEEP", "find apple", ACTIONS[0])):
