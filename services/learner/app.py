@@ -1,6 +1,9 @@
 """Wiring of the learner."""
 
 import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import grpc.aio
 import torch
@@ -19,65 +22,91 @@ from services.learner.model import Critic, load_causal_lm
 from services.learner.tasks import TaskPlan
 from services.learner.trainer import Trainer
 
-__all__ = ["main"]
+__all__ = ["build_trainer", "main"]
+
+T = TypeVar("T")
 
 
 async def main(context: ServiceContext) -> None:
     """Learn until the run is finished or `context.stop`."""
     config = context.config
-    for check in ("broker", "model", "tasks"):
+    for check in ("model", "broker", "tasks", "critic"):
         context.health.set(check, False, "starting")
     trainer = await asyncio.to_thread(build_trainer, config)
     context.health.set("model", True, str(trainer.device))
+    # An entry waits here for as long as its batch takes, over any number of restarts; how often it was delivered says
+    # nothing about it.
+    broker_settings = config.broker.model_copy(update={"max_deliveries": sys.maxsize})
+    async with await Broker.connect(broker_settings, config.run, context.name) as broker:
+        await broker.create_run()
+        context.health.set("broker", True)
+        lease = LearnerLease(broker, config.learner.lease_ttl_s)
+        if await _unless_stopped(context.stop, lease.acquire()) is None:
+            return
+        context.log.info("lease acquired", generation=lease.generation)
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(lease.keep())
+            await _learn(context, trainer, broker, lease)
+            keeper.cancel()
+        await lease.release()
+
+
+async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, lease: LearnerLease) -> None:
+    """Runs beside the keeper of the lease, and is cancelled if that loses it."""
+    config = context.config
+    plan = await _unless_stopped(context.stop, _plan(config))
+    if plan is None:
+        return
+    context.health.set("tasks", True, f"{len(plan.train)} to train on, {len(plan.panel)} to evaluate on")
+    consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
+    ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
+    loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
+    # Values come from the restored critic, and from the holder of the lease, only.
+    await loop.recover()
     servicer = CriticServicer(trainer)
 
     def add(server: grpc.aio.Server) -> None:
         stubs.add_CriticServiceServicer_to_server(servicer, server)
 
     listen = Listen.from_environment(f"127.0.0.1:{config.learner.critic_port}")
-    async with serve(listen, {SERVICE: add}), await Broker.connect(config.broker, config.run, context.name) as broker:
-        await broker.create_run()
-        context.health.set("broker", True)
-        lease = LearnerLease(broker, config.learner.lease_ttl_s)
-        context.log.info("lease acquired", generation=await lease.acquire())
-        keeper = asyncio.create_task(lease.keep())
-        work = asyncio.create_task(_learn(context, trainer, broker, lease))
+    async with serve(listen, {SERVICE: add}) as server:
+        context.health.set("critic", True, server.address)
+        context.health.set("service", True)
         try:
-            await asyncio.wait({keeper, work}, return_when=asyncio.FIRST_COMPLETED)
-            if keeper.done():
-                keeper.result()
-            await work
+            await loop.run(context.stop)
         finally:
-            keeper.cancel()
-            work.cancel()
-            await asyncio.gather(keeper, work, return_exceptions=True)
-        await lease.release()
+            servicer.close()
 
 
-async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, lease: LearnerLease) -> None:
-    config = context.config
+async def _plan(config: RunConfig) -> TaskPlan:
     async with EnvClient(config.env) as env:
         train = await env.list_tasks(config.env.train_split)
-        valid = await env.list_tasks(config.evaluation.split)
-    plan = TaskPlan.build(config, train, valid)
-    context.health.set("tasks", True, f"{len(plan.train)} to train on, {len(plan.panel)} to evaluate on")
-    consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner", prefetch=256)
-    ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
-    loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
-    await loop.recover()
-    context.health.set("service", True)
-    await loop.run(context.stop)
+        panel = await env.list_tasks(config.evaluation.split)
+    return TaskPlan.build(config, train, panel)
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of `work`, or None if `stop` comes first."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 def build_trainer(config: RunConfig) -> Trainer:
-    """Load actor, critic and, if the loss needs it, the reference."""
+    """Load actor, critic and, if the loss needs it, the reference. Raises `DependencyError`."""
     settings = config.learner
     device = _prepare_torch(settings, config.seed)
-    dtype = torch.float32 if settings.dtype == "float32" else torch.bfloat16
-    actor = load_causal_lm(config.model, config.model.path, dtype, device)
-    critic_base = load_causal_lm(config.model, config.model.critic_path or config.model.path, dtype, device)
+    # Trained weights are float32: a step of 1e-6 is lost in bfloat16, whose neighbouring numbers are 0.4 % apart.
+    actor = load_causal_lm(config.model, config.model.path, torch.float32, device)
+    critic_base = load_causal_lm(config.model, config.model.critic_path or config.model.path, torch.float32, device)
     reference = None
     if settings.kl_coef > 0:
+        dtype = getattr(torch, settings.dtype)
         reference = load_causal_lm(config.model, config.model.path, dtype, device).requires_grad_(False)
     return Trainer(actor, Critic.from_causal_lm(critic_base), reference, settings, config.seed)
 

@@ -74,14 +74,13 @@ class CheckpointStore:
         verify(directory)
         state = RunState.from_json(json.loads((directory / _STATE).read_text()))
         try:
-            trainer.actor.load_state_dict(_load(directory / "actor.safetensors"), strict=False)
-            trainer.critic.load_state_dict(_load(directory / "critic.safetensors"))
+            _restore_model(trainer.actor, _load(directory / "actor.safetensors"))
+            _restore_model(trainer.critic, _load(directory / "critic.safetensors"))
             _restore_optimiser(trainer.actor_optimiser, _load(directory / "actor_optimiser.safetensors"))
             _restore_optimiser(trainer.critic_optimiser, _load(directory / "critic_optimiser.safetensors"))
         except (RuntimeError, KeyError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise IntegrityError(f"{directory} does not fit the configured model: {first_line}") from error
-        trainer.actor.tie_weights()
         trainer.critic_version = state.version
         self._log.info("checkpoint restored", directory=directory.name, policy_version=state.version)
         return state
@@ -100,13 +99,21 @@ class CheckpointStore:
 
 def _tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers by name, tied ones once."""
-    seen: set[int] = set()
-    result = {}
+    distinct: dict[int, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            result[name] = tensor.detach().cpu().contiguous()
-    return result
+        distinct.setdefault(tensor.data_ptr(), (name, tensor))
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in distinct.values()}
+
+
+def _restore_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Copy into the tensors of `model`, so that tied ones stay tied. Raises RuntimeError unless all of them are met."""
+    missing = _tensors(model).keys() - tensors.keys()
+    if missing:
+        raise RuntimeError(f"{len(missing)} tensors are missing, {min(missing)} among them")
+    model.load_state_dict(tensors, strict=False)
+    unknown = tensors.keys() - model.state_dict().keys()
+    if unknown:
+        raise RuntimeError(f"{len(unknown)} tensors are unknown, {min(unknown)} among them")
 
 
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -1,15 +1,18 @@
 """`CriticService`: values for the HAE service, read from the live critic."""
 
 import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc.aio
-import numpy as np
 
 from hiper._proto.common.v1.types_pb2 import LevelValues
 from hiper._proto.critic.v1 import critic_service_pb2 as pb
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
+from hiper.errors import IntegrityError, RunStateError
 from hiper.metrics import counter
 from services.learner.model import TokenRow
+from services.learner.rows import token_row
 from services.learner.trainer import Trainer
 
 __all__ = ["MAX_QUERIES", "SERVICE", "CriticServicer"]
@@ -24,37 +27,44 @@ class CriticServicer(stubs.CriticServiceServicer):
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
+        # One thread: calls wait for the critic in order, and one whose caller gave up leaves the queue unread.
+        self._thread = ThreadPoolExecutor(1, "critic")
+
+    def close(self) -> None:
+        """Drop the calls that wait."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ComputeValues(  # noqa: N802 - gRPC names it
         self, request: pb.ComputeValuesRequest, context: grpc.aio.ServicerContext
     ) -> pb.ComputeValuesResponse:
         """Read the values of up to MAX_QUERIES turns."""
-        if len(request.queries) > MAX_QUERIES:
-            detail = f"{len(request.queries)} queries in one call; at most {MAX_QUERIES} are accepted"
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, detail)
-        rows = []
-        for index, query in enumerate(request.queries):
-            row = _row(query)
-            if row is None:
-                detail = f"query {index} has no prompt, broken token ids or a value position outside its response"
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, detail)
-            else:
-                rows.append(row)
-        if not rows:
-            return pb.ComputeValuesResponse(critic_version=self._trainer.critic_version)
-        values, version = await asyncio.to_thread(self._trainer.values, rows)
+        try:
+            rows = self._rows(request.queries)
+        except IntegrityError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            raise  # not reached: `abort` raises
+        loop = asyncio.get_running_loop()
+        try:
+            values, version = await loop.run_in_executor(self._thread, self._trainer.values, rows)
+        except RunStateError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, error.message)
+            raise  # not reached
         counter("critic_queries_total").inc(len(rows))
         return pb.ComputeValuesResponse(
             values=[LevelValues(low=low, high=high, switch=switch) for low, high, switch in values.tolist()],
             critic_version=version,
         )
 
-
-def _row(query: pb.ValueQuery) -> TokenRow | None:
-    """Read a query; None if it contradicts itself."""
-    if not query.prompt_ids or len(query.prompt_ids) % 4 or len(query.response_ids) % 4:
-        return None
-    prompt = np.frombuffer(query.prompt_ids, dtype="<i4")
-    response = np.frombuffer(query.response_ids, dtype="<i4")
-    position = query.value_low_position if len(response) else 0
-    return TokenRow(prompt, response, position) if position < max(1, len(response)) else None
+    def _rows(self, queries: Sequence[pb.ValueQuery]) -> list[TokenRow]:
+        """Read the queries. Raises `IntegrityError` naming the first one that cannot be."""
+        if len(queries) > MAX_QUERIES:
+            raise IntegrityError(f"{len(queries)} queries in one call; at most {MAX_QUERIES} are accepted")
+        rows = []
+        for index, query in enumerate(queries):
+            try:
+                rows.append(
+                    token_row(query.prompt_ids, query.response_ids, query.value_low_position, self._trainer.vocabulary)
+                )
+            except IntegrityError as error:
+                raise IntegrityError(f"query {index}: {error.message}") from error
+        return rows

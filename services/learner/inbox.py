@@ -36,12 +36,17 @@ class Inbox:
 
     def add(self, delivery: Delivery) -> None:
         """File one entry. Raises `IntegrityError` if it cannot be decoded."""
+        trajectory = delivery.trajectory() if delivery.members else None
         batch = self._batches.setdefault(
             delivery.batch_id, WholeBatch(delivery.batch_id, delivery.members, delivery.expected)
         )
         batch.entries[delivery.trajectory_id] = delivery.entry_id
-        if delivery.members:
-            batch.trajectories[delivery.trajectory_id] = delivery.trajectory()
+        if trajectory is not None:
+            batch.trajectories[delivery.trajectory_id] = trajectory
+
+    def entries(self) -> list[str]:
+        """Ids of the entries that wait here."""
+        return [entry for batch in self._batches.values() for entry in batch.entries.values()]
 
     def whole(self, batch_id: str) -> WholeBatch | None:
         """Return the batch if all of it has come; it stays until `discard`."""
@@ -49,7 +54,7 @@ class Inbox:
         return batch if batch is not None and batch.whole else None
 
     def discard(self, batch_id: str) -> None:
-        """Forget a batch that was acknowledged."""
+        """Forget a batch that was applied."""
         self._batches.pop(batch_id, None)
 
     def progress(self, batch_id: str) -> str:

@@ -7,31 +7,31 @@ was killed, a restart finds the entries again and skips those its checkpoint hol
 
 import asyncio
 import time
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hiper import logs
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
-from hiper.config import RunConfig
+from hiper.config import RunConfig, config_hash
 from hiper.durable import write_json
 from hiper.errors import IntegrityError, RunStateError
-from hiper.metrics import counter, gauge, histogram
-from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue, Verdict, apply_ack
+from hiper.metrics import gauge, histogram
+from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue, Verdict
 from hiper.vocabulary import DropReason
 from services.learner.checkpoint import CheckpointStore
-from services.learner.inbox import Inbox, WholeBatch
+from services.learner.inbox import WholeBatch
+from services.learner.intake import Intake
 from services.learner.publish import WeightsPublisher
-from services.learner.records import LineFile, eval_line
+from services.learner.records import LineFile, eval_line, evaluate
 from services.learner.rows import TrainRow, rows_of
-from services.learner.state import EvalRecord, RunState
-from services.learner.summary import batch_summary, export
+from services.learner.state import RunState
+from services.learner.summary import batch_summary, explained_variance, export, export_evaluation
 from services.learner.tasks import TaskPlan, eval_batch_id, train_batch_id
-from services.learner.trainer import Trainer
+from services.learner.trainer import Metrics, Trainer
 
 __all__ = ["LearnerLoop", "Ports"]
-
-_RECEIVE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class Ports:
     board: PolicyBoard
 
 
+@dataclass(slots=True)
+class _Judged:
+    """What counts of a batch."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """By trajectory id."""
+    rows: list[TrainRow] = field(default_factory=list)
+
+
 class LearnerLoop:
     """Runs one learner from its newest checkpoint to the end of the run."""
 
@@ -54,27 +63,28 @@ class LearnerLoop:
         self._plan = plan
         self._trainer = trainer
         self._ports = ports
+        self._intake = Intake(ports.broker, ports.consumer, ports.lease)
         self._store = CheckpointStore(run_dir / "checkpoints", config.learner.keep_checkpoints)
         self._publisher = WeightsPublisher(run_dir / "weights", config, ports.board)
         self._metrics = LineFile(run_dir / "metrics.jsonl")
         self._evals = LineFile(run_dir / "evals.jsonl")
-        self._inbox = Inbox()
         self._state = RunState()
-        self._unacknowledged: dict[str, Verdict] = {}
-        """Entry id -> verdict, of what was applied since the last checkpoint."""
         self._log = logs.get()
 
     @property
     def finished(self) -> bool:
         """True once every iteration is applied and every due evaluation is in."""
-        final = self._config.learner.iterations
-        return self._state.version >= final and self._state.evaluated(final)
+        return self._state.version >= self._config.learner.iterations and not self._awaits_evaluation()
 
     async def recover(self) -> None:
         """Take up the newest checkpoint, or begin, and announce its weights."""
         restored = await asyncio.to_thread(self._store.load, self._trainer)
         self._state = restored or RunState()
-        self._metrics.rewind(self._state.version)
+        settings = config_hash(self._config)
+        if restored and restored.config_sha256 != settings:
+            self._log.warning("the settings are not those the checkpoint was made with", now=settings)
+        self._state.config_sha256 = settings
+        self._metrics.rewind(self._state.version, self._state.last_line)
         self._evals.rewind(max((record.version for record in self._state.evaluations), default=-1))
         if restored is None:
             await self._checkpoint()
@@ -82,21 +92,18 @@ class LearnerLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until the run is finished or `stop` is set."""
-        issued_up_to = -1
+        issued_at = -1
         waiting_since = time.monotonic()
         while not self.finished and not stop.is_set():
-            if self._state.version > issued_up_to:
+            if self._state.version > issued_at:
                 await self._issue()
-                issued_up_to, waiting_since = self._state.version, time.monotonic()
-            if await self._apply_what_is_whole(time.monotonic() - waiting_since):
+                issued_at, waiting_since = self._state.version, time.monotonic()
+            waited_s = time.monotonic() - waiting_since
+            if await self._advance(waited_s, stop):
                 waiting_since = time.monotonic()
-                continue
-            for delivery in await self._ports.consumer.receive(_RECEIVE):
-                try:
-                    self._inbox.add(delivery)
-                except IntegrityError as error:
-                    await self._ports.consumer.dead_letter(delivery, str(error))
-            self._check_stall(time.monotonic() - waiting_since)
+            else:
+                self._check_stall(waited_s)
+                await self._intake.receive(self._state)
         if self.finished:
             write_json(self._run_dir / "finished.json", {"policy_version": self._state.version})
             self._log.info("run finished", policy_version=self._state.version)
@@ -105,152 +112,148 @@ class LearnerLoop:
         """Issue everything due at this version; what was issued before is recognised by its ids."""
         version, learner = self._state.version, self._config.learner
         tasks = []
-        if self._plan.evaluation_due(version) and not self._state.evaluated(version):
+        if self._awaits_evaluation():
             tasks += self._plan.eval_batch(version)
         for batch in range(version, min(version + learner.max_staleness + 1, learner.iterations)):
             tasks += self._plan.train_batch(batch)
         added = await self._ports.queue.issue(tasks)
         self._log.info("tasks issued", policy_version=version, new=added)
 
-    async def _apply_what_is_whole(self, waited_s: float) -> bool:
-        """Apply the next batch if it and the evaluation that is due have come; return whether anything was done.
+    async def _advance(self, waited_s: float, stop: asyncio.Event) -> bool:
+        """Take the next batch if it has come; return whether there was one.
 
         The evaluation of a version comes before its training batch: the figure belongs to exactly one policy.
         """
         version = self._state.version
-        if batch := self._recall(eval_batch_id(version)):
-            return await self._record_evaluation(batch)
-        if self._plan.evaluation_due(version) and not self._state.evaluated(version):
+        evaluates = self._awaits_evaluation()
+        batch = self._intake.whole(eval_batch_id(version) if evaluates else train_batch_id(version))
+        if batch is None:
             return False
-        batch = self._inbox.whole(train_batch_id(version))
-        if batch is not None and version < self._config.learner.iterations:
-            await self._apply(batch, waited_s)
-            return True
-        return await self._acknowledge_repeats()
+        await (self._evaluate(batch) if evaluates else self._apply(batch, waited_s, stop))
+        return True
 
-    def _recall(self, batch_id: str) -> WholeBatch | None:
-        batch = self._inbox.whole(batch_id)
-        return batch if batch is not None and batch_id not in self._state.ledger else None
-
-    async def _acknowledge_repeats(self) -> bool:
-        """Acknowledge batches a checkpoint holds already: the crash came between the two."""
-        repeated = False
-        for batch_id in list(self._state.ledger):
-            batch = self._inbox.whole(batch_id)
-            if batch is None:
-                continue
-            verdicts = {
-                entry: self._state.verdict(batch_id, name) or DropReason.LATE for name, entry in batch.entries.items()
-            }
-            await apply_ack(self._ports.broker, self._ports.lease, verdicts)
-            self._inbox.discard(batch_id)
-            repeated = True
-        return repeated
-
-    async def _record_evaluation(self, batch: WholeBatch) -> bool:
+    def _awaits_evaluation(self) -> bool:
         version = self._state.version
+        return self._plan.evaluation_due(version) and not self._state.evaluated(version)
+
+    async def _evaluate(self, batch: WholeBatch) -> None:
         trajectories = list(batch.trajectories.values())
-        record = _evaluate(version, self._config.evaluation.split, trajectories, batch.expected)
+        record = evaluate(self._state.version, self._config.evaluation.split, trajectories, batch.expected)
         self._state.evaluations.append(record)
         line = eval_line(record)
         self._evals.append(line)
         self._enter(batch, dict.fromkeys(batch.trajectories, "applied"))
         await self._checkpoint()
-        self._log.info("evaluated", policy_version=version, success=line["success"], played=line["played"])
-        _export_evaluation(self._config, record)
-        return True
+        export_evaluation(record, self._config.env.name.value)
+        self._log.info("evaluated", policy_version=record.version, success=line["success"], played=line["played"])
 
-    async def _apply(self, batch: WholeBatch, waited_s: float) -> None:
-        version = self._state.version
-        verdicts, rows = self._judge(batch)
-        update = await asyncio.to_thread(self._trainer.update, rows, version) if rows else {}
-        kept = [batch.trajectories[name] for name, verdict in verdicts.items() if verdict == "applied"]
-        line = {
+    async def _apply(self, batch: WholeBatch, waited_s: float, stop: asyncio.Event) -> None:
+        version, judged = self._state.version, self._judge(batch)
+        update = await self._update(judged.rows, version, stop)
+        if update is None:
+            return
+        applied = [batch.trajectories[name] for name, verdict in judged.verdicts.items() if verdict == "applied"]
+        line: dict[str, float] = {
             "version": version + 1,
             "time": time.time(),
-            **batch_summary(kept, batch.expected),
+            **batch_summary(applied, batch.expected),
+            **explained_variance(judged.rows),
             **update,
             "seconds_wait": waited_s,
         }
         self._state.version = version + 1
-        self._enter(batch, verdicts)
+        self._state.last_line = dict(line)
+        self._enter(batch, judged.verdicts)
+        with _timed(line, "checkpoint"):
+            if self._checkpoint_due():
+                await self._checkpoint()
+        with _timed(line, "publish"):
+            await self._publish()
         self._metrics.append(line)
-        if self._state.version % self._config.learner.checkpoint_every == 0 or self._is_last():
-            await self._checkpoint()
-        await self._publish()
         export(line)
-        self._log.info("policy updated", policy_version=version + 1, rows=len(rows), success=line["success"])
+        self._log.info(
+            "policy updated", policy_version=version + 1, rows=len(judged.rows), success=line.get("success", 0.0)
+        )
 
-    def _is_last(self) -> bool:
-        return self._state.version >= self._config.learner.iterations or self._plan.evaluation_due(self._state.version)
+    async def _update(self, rows: list[TrainRow], version: int, stop: asyncio.Event) -> Metrics | None:
+        """Update in a thread of its own; None if `stop` came first. The checkpoint knows nothing of such an update."""
+        if not rows:
+            return {}
+        update = asyncio.create_task(asyncio.to_thread(self._trainer.update, rows, version))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({update, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not update.done():
+                self._trainer.interrupt()
+            return await update
+        finally:
+            stopped.cancel()
+            if not update.done():
+                self._trainer.interrupt()
 
-    def _judge(self, batch: WholeBatch) -> tuple[dict[str, Verdict], list[TrainRow]]:
-        """Decide what counts: rows of the trajectories that are neither stale nor contradictory."""
-        verdicts: dict[str, Verdict] = {}
-        rows: list[TrainRow] = []
+    def _checkpoint_due(self) -> bool:
+        version, learner = self._state.version, self._config.learner
+        last = version >= learner.iterations
+        return last or version % learner.checkpoint_every == 0 or self._plan.evaluation_due(version)
+
+    def _judge(self, batch: WholeBatch) -> _Judged:
+        """Decide what counts: trajectories that are neither stale nor contradictory, in the order of their ids."""
+        judged = _Judged()
         for name, trajectory in sorted(batch.trajectories.items()):
-            verdicts[name], own = self._judge_one(trajectory)
-            rows += own
-        return verdicts, rows
+            if self._is_stale(trajectory):
+                judged.verdicts[name] = DropReason.STALE
+                continue
+            try:
+                judged.rows += rows_of([trajectory], self._trainer.vocabulary)
+                judged.verdicts[name] = "applied"
+            except IntegrityError as error:
+                self._log.error("trajectory dropped", trajectory_id=name, error=str(error))
+                judged.verdicts[name] = DropReason.INVALID
+        return judged
 
-    def _judge_one(self, trajectory: Trajectory) -> tuple[Verdict, list[TrainRow]]:
+    def _is_stale(self, trajectory: Trajectory) -> bool:
         oldest = min((turn.policy_version_start for turn in trajectory.turns), default=self._state.version)
         staleness = self._state.version - oldest
         histogram("learner_staleness_versions").observe(staleness)
-        if staleness > self._config.learner.max_staleness:
-            return DropReason.STALE, []
-        try:
-            return "applied", rows_of([trajectory])
-        except IntegrityError as error:
-            self._log.error("trajectory dropped", trajectory_id=trajectory.task.trajectory_id, error=str(error))
-            return DropReason.INVALID, []
+        return staleness > self._config.learner.max_staleness
 
-    def _enter(self, batch: WholeBatch, verdicts: dict[str, Verdict]) -> None:
+    def _enter(self, batch: WholeBatch, verdicts: Mapping[str, Verdict]) -> None:
         complete: dict[str, Verdict] = {name: verdicts.get(name, "empty") for name in batch.entries}
         self._state.record(batch.batch_id, complete)
-        self._unacknowledged |= {batch.entries[name]: verdict for name, verdict in complete.items()}
-        self._inbox.discard(batch.batch_id)
+        self._intake.done(batch, complete)
 
     async def _checkpoint(self) -> None:
         """Write the checkpoint, then acknowledge what it holds. Between the two a crash only repeats the latter."""
-        started = time.monotonic()
-        generation = self._ports.lease.generation
-        written = await asyncio.to_thread(self._store.save, self._trainer, self._state, generation)
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "checkpoint"):
+            generation = self._ports.lease.generation
+            written = await asyncio.to_thread(self._store.save, self._trainer, self._state, generation)
         gauge("learner_checkpoint_bytes").set(written.bytes)
         gauge("learner_last_checkpoint_timestamp_seconds").set(time.time())
-        histogram("learner_step_duration_seconds").labels(phase="checkpoint").observe(time.monotonic() - started)
-        verdicts, self._unacknowledged = self._unacknowledged, {}
-        await apply_ack(self._ports.broker, self._ports.lease, verdicts)
-        for verdict, number in Counter(verdicts.values()).items():
-            if verdict == "applied":
-                counter("learner_trajectories_applied_total").inc(number)
-            elif verdict != "empty":
-                counter("learner_trajectories_dropped_total").labels(reason=str(verdict)).inc(number)
+        histogram("learner_step_duration_seconds").labels(phase="checkpoint").observe(seconds["seconds_checkpoint"])
+        await self._intake.acknowledge()
+        self._state.forget_acknowledged()
 
     async def _publish(self) -> None:
+        # A learner that was frozen and replaced must not touch its successor's weights.
+        await self._ports.lease.renew()
         await self._publisher.publish(self._trainer.actor, self._state.version, self._ports.lease.generation)
 
     def _check_stall(self, waited_s: float) -> None:
         bound_s = self._config.learner.batch_timeout_s
         if waited_s > bound_s:
             version = self._state.version
-            names = [eval_batch_id(version), train_batch_id(version)]
-            missing = "; ".join(f"{name}: {self._inbox.progress(name)}" for name in names)
+            missing = eval_batch_id(version) if self._awaits_evaluation() else train_batch_id(version)
             raise RunStateError(
-                f"no batch came for {bound_s:g} s at policy version {version} ({missing})",
-                "look at `hiper status` for the stage that holds the entries; learner.batch_timeout_s is the bound",
+                f"batch {missing} did not come within {bound_s:g} s at policy version {version}: "
+                f"{self._intake.progress(missing)} here",
+                "`hiper status` shows the stage that holds it, `hiper dlq list` what was given up; "
+                "learner.batch_timeout_s is the bound",
             )
 
 
-def _evaluate(version: int, split: str, trajectories: list[Trajectory], expected: int) -> EvalRecord:
-    played = Counter(trajectory.task_type for trajectory in trajectories)
-    won = Counter(trajectory.task_type for trajectory in trajectories if trajectory.outcome.won)
-    turns = sum(len(trajectory.turns) for trajectory in trajectories) / max(1, len(trajectories))
-    return EvalRecord(version, split, dict(won), dict(played), turns, expected)
-
-
-def _export_evaluation(config: RunConfig, record: EvalRecord) -> None:
-    gauge("eval_policy_version").set(record.version)
-    for kind, played in record.played.items():
-        labels = {"env": config.env.name.value, "task_type": kind, "split": record.split}
-        gauge("eval_success_ratio").labels(**labels).set(record.won.get(kind, 0) / played)
+@contextmanager
+def _timed(line: dict[str, float], phase: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    line[f"seconds_{phase}"] = time.monotonic() - started

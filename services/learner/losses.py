@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = ["PolicyTerms", "k3", "policy_terms", "value_errors"]
 
 _K3_CAP = 10.0
+_LOG_RATIO_CAP = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ def policy_terms(
 
     `clip` = (eps_low, eps_high): the ratio counts within [1 - eps_low, 1 + eps_high].
     """
-    ratio = torch.exp(logprobs - old_logprobs)
+    # The bound keeps an infinite ratio from turning a clipped token's zero gradient into NaN.
+    ratio = (logprobs - old_logprobs).clamp(-_LOG_RATIO_CAP, _LOG_RATIO_CAP).exp()
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip[0], 1 + clip[1])
     pessimistic = torch.maximum(plain, clipped)
@@ -47,7 +49,7 @@ def policy_terms(
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """Estimate KL(policy || reference) per token as exp(x) - x - 1 with x = ref - policy, capped at 10 (k3)."""
     x = reference_logprobs - logprobs
-    return (x.clamp(-20, 20).exp() - x - 1).clamp(-_K3_CAP, _K3_CAP)
+    return (x.clamp(-_LOG_RATIO_CAP, _LOG_RATIO_CAP).exp() - x - 1).clamp(-_K3_CAP, _K3_CAP)
 
 
 def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: float | None) -> Tensor:

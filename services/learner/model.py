@@ -1,8 +1,8 @@
 """Actor and critic as functions of padded token batches.
 
 Rows are padded on the right and carry no attention mask: under causal attention no real token sees what follows it.
-Only response positions pass the actor's output layer, so prompt logits are never made. Log-probabilities and
-entropies are float32 whatever the weights' type is.
+Only response positions pass the actor's output layer, so prompt logits are never made. Log-probabilities, entropies
+and the critic's head are float32 whatever type the layers compute in.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,10 @@ class TokenRow:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
+
+    def value_prefix(self) -> "TokenRow":
+        """Return the row up to the last token a value is read at: the critic needs no more of it."""
+        return TokenRow(self.prompt, self.response[: self.value_low_position], self.value_low_position)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +118,8 @@ class Critic(nn.Module):
 def read_values(head: nn.Linear, hidden: Tensor, batch: PaddedBatch) -> Tensor:
     """Read the three heads off hidden states [B, W, d] at their positions."""
     rows = torch.arange(len(batch.ids), device=hidden.device)
-    low = head(hidden[rows, batch.low_read].float())[:, :1]
-    before = head(hidden[rows, batch.prompt_end].float())[:, 1:]
+    # Bfloat16 would round a return of 10 to the nearest 1/16.
+    with torch.autocast(hidden.device.type, enabled=False):
+        low = head(hidden[rows, batch.low_read].float())[:, :1]
+        before = head(hidden[rows, batch.prompt_end].float())[:, 1:]
     return torch.cat([low, before], dim=1)

@@ -1,19 +1,22 @@
 """The learner's lines for people and plots: metrics.jsonl and evals.jsonl, one line per policy version.
 
-A line is written before its checkpoint. After a crash, lines of versions the restored checkpoint does not hold are
-removed, so every version has exactly one line.
+After a crash, lines of versions the restored checkpoint does not hold are removed, and the line of its own version,
+which it carries, is added if the crash came first: every version has exactly one line.
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.durable import JsonValue, write_bytes
 from hiper.statistics import wilson_interval
 from services.learner.state import EvalRecord
 
-__all__ = ["LineFile", "eval_line"]
+__all__ = ["LineFile", "eval_line", "evaluate"]
 
 
 class LineFile:
@@ -22,15 +25,17 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def rewind(self, version: int) -> None:
-        """Remove the lines of versions above `version` and an incomplete last line."""
+    def rewind(self, version: int, last: Mapping[str, JsonValue] | None = None) -> None:
+        """Remove the lines of versions above `version` and an incomplete last line; add `last` if it is missing."""
         kept = [line for line in self._read() if line["version"] <= version]
-        write_bytes(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        if last and all(line["version"] != last["version"] for line in kept):
+            kept.append(dict(last))
+        write_bytes(self._path, "".join(map(_encode, kept)).encode())
 
     def append(self, line: Mapping[str, JsonValue]) -> None:
         """Add one line."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(_encode(line))
 
     def _read(self) -> list[dict[str, Any]]:
         lines = []
@@ -40,6 +45,23 @@ class LineFile:
             except ValueError:
                 continue  # torn by a crash; its version is computed again
         return lines
+
+
+def _encode(line: Mapping[str, JsonValue]) -> str:
+    """One line of JSON; a number JSON has no word for is null."""
+    return json.dumps({key: None if _is_odd(value) else value for key, value in line.items()}) + "\n"
+
+
+def _is_odd(value: JsonValue) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def evaluate(version: int, split: str, trajectories: Sequence[Trajectory], expected: int) -> EvalRecord:
+    """Return the outcome of the panel's `expected` episodes, of which `trajectories` were played to an end."""
+    played = Counter(trajectory.task_type for trajectory in trajectories)
+    won = Counter(trajectory.task_type for trajectory in trajectories if trajectory.outcome.won)
+    turns = sum(len(trajectory.turns) for trajectory in trajectories) / max(1, len(trajectories))
+    return EvalRecord(version, split, dict(won), dict(played), turns, expected)
 
 
 def eval_line(record: EvalRecord) -> dict[str, JsonValue]:

@@ -12,8 +12,8 @@ from hiper.vocabulary import DropReason
 __all__ = ["EvalRecord", "RunState"]
 
 LEDGER_BATCHES = 8
-"""Batches the ledger remembers. An entry leaves its stream by the script that acknowledges it, and every checkpoint is
-acknowledged before the next one is written, so only the batches of one checkpoint can ever come again.
+"""Acknowledged batches the ledger remembers. An entry leaves its stream by the script that acknowledges it, so none of
+them can come again; they are kept for people. Batches not yet acknowledged are never forgotten.
 """
 
 
@@ -43,13 +43,25 @@ class RunState:
     ledger: dict[str, dict[str, str]] = field(default_factory=dict)
     """Batch id -> trajectory id -> verdict, of the last batches."""
     evaluations: list[EvalRecord] = field(default_factory=list)
+    last_line: dict[str, JsonValue] = field(default_factory=dict)
+    """The line of `version` in metrics.jsonl, which is written after the checkpoint."""
     config_sha256: str = ""
+    """Hash of the settings this state was made with."""
 
     def record(self, batch_id: str, verdicts: Mapping[str, Verdict]) -> None:
-        """Enter the verdicts of a batch and forget the oldest batches beyond the bound."""
+        """Enter the verdicts of a batch."""
         self.ledger[batch_id] = {name: str(verdict) for name, verdict in verdicts.items()}
+
+    def forget_acknowledged(self) -> None:
+        """Forget the oldest batches beyond the bound; to be called when all of them are acknowledged."""
         for old in list(self.ledger)[: max(0, len(self.ledger) - LEDGER_BATCHES)]:
             del self.ledger[old]
+
+    def is_past(self, batch_id: str) -> bool:
+        """Whether this state was made with the batch, or without it but beyond it."""
+        kind, _, number = batch_id.partition("-")
+        numbered = kind in ("train", "eval") and number.isdecimal()
+        return batch_id in self.ledger or (numbered and int(number) < self.version)
 
     def verdict(self, batch_id: str, trajectory_id: str) -> Verdict | None:
         """What became of a trajectory, or None if this state does not hold its effect."""

@@ -7,6 +7,7 @@ issuing a batch again after a crash adds nothing.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hiper._proto.common.v1 import types_pb2 as common
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
@@ -41,7 +42,7 @@ class TaskPlan:
 
     @classmethod
     def build(cls, config: RunConfig, train: Sequence[TaskInfo], valid: Sequence[TaskInfo]) -> "TaskPlan":
-        """Select by task type, and the panel by content-free hash of the id. Raises `DataError` if nothing is left."""
+        """Select by task type, and the panel by hash of the id. Raises `DataError` if nothing is left."""
         kept = config.env.task_types
         train_ids = sorted(task.task_id for task in train if not kept or task.task_type in kept)
         valid_ids = sorted(task.task_id for task in valid if not kept or task.task_type in kept)
@@ -84,17 +85,18 @@ class TaskPlan:
         epoch, index = divmod(position, len(self.train))
         return self._epoch(epoch)[index]
 
-    def _epoch(self, epoch: int) -> list[str]:
-        return sorted(self.train, key=lambda task: _digest(str(self.config.seed), str(epoch), task))
+    def _epoch(self, epoch: int) -> Sequence[str]:
+        return _permutation(self.train, self.config.seed, epoch)
 
     def _task(
         self, batch_id: str, task_id: str, group: int, sample: int, min_version: int, *, evaluation: bool = False
     ) -> Task:
         config = self.config
         identity = trajectory_id(config.run, batch_id, group, sample)
-        sampling, kind = config.rollout.sampling.temperature, common.TASK_KIND_TRAIN
+        temperature, kind, seed = config.rollout.sampling.temperature, common.TASK_KIND_TRAIN, str(identity)
         if evaluation:
-            sampling, kind = config.evaluation.temperature, common.TASK_KIND_EVAL
+            # Every version meets the same environment and the same dice: figures differ by policy only.
+            temperature, kind, seed = config.evaluation.temperature, common.TASK_KIND_EVAL, task_id
         return Task(
             schema_version=SCHEMA_VERSION,
             run=config.run,
@@ -106,11 +108,16 @@ class TaskPlan:
             kind=kind,
             env=config.env.name,
             task_id=task_id,
-            seed=int.from_bytes(_digest(str(config.seed), identity)[:4], "big") >> 1,
+            seed=int.from_bytes(_digest(str(config.seed), seed)[:4], "big") >> 1,
             max_steps=config.env.max_steps,
-            temperature=sampling,
+            temperature=temperature,
             min_policy_version=min_version,
         )
+
+
+@lru_cache(maxsize=2)
+def _permutation(tasks: tuple[str, ...], seed: int, epoch: int) -> tuple[str, ...]:
+    return tuple(sorted(tasks, key=lambda task: _digest(str(seed), str(epoch), task)))
 
 
 def _digest(*parts: str) -> bytes:

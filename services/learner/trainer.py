@@ -2,14 +2,15 @@
 
 The order of rows is a function of (seed, version, epoch, model) alone, so an update repeated after a crash gives the
 same weights bit for bit on a deterministic device. The critic may be read from another thread at any time but during
-its own part of an update; a reader therefore always sees one whole version of it.
+its own part of an update; a reader therefore always sees one whole version of it. Weights and optimiser states are
+float32; `learner.dtype` is the type the layers compute in.
 """
 
 import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from transformers import PreTrainedModel
 
 from hiper import logs
 from hiper.config.sections import LearnerSettings, OptimiserSettings
-from hiper.metrics import counter
+from hiper.errors import RunStateError
+from hiper.metrics import counter, gauge, histogram
 from services.learner.losses import k3, policy_terms, value_errors
 from services.learner.model import HEADS, Critic, PaddedBatch, TokenRow, pad, response_logprobs
 from services.learner.packing import micro_batches, minibatches
@@ -30,6 +32,12 @@ __all__ = ["Metrics", "Trainer"]
 
 Metrics = dict[str, float]
 _ACTOR, _CRITIC = 0, 1
+_OBSERVED = 1000
+"""Tokens of an update that enter the histogram of differences: a Python call each."""
+
+
+class _Interrupted(Exception):  # noqa: N818 - an expected turn of events, handled by `Trainer.update`
+    """Somebody asked an update to stop."""
 
 
 class Trainer:
@@ -52,27 +60,61 @@ class Trainer:
         self._settings = settings
         self._seed = seed
         self._critic_lock = threading.Lock()
+        self._seconds_values = 0.0
+        self._interrupted = threading.Event()
         self._log = logs.get()
+        for name, part in (("actor", settings.actor), ("critic", settings.critic)):
+            gauge("learner_learning_rate").labels(model=name).set(part.lr)
 
     @property
     def device(self) -> torch.device:
         """Where the models are."""
         return torch.device(self.actor.device)
 
+    @property
+    def vocabulary(self) -> int:
+        """Token ids both models know are below this."""
+        return min(len(model.get_input_embeddings().weight) for model in (self.actor, self.critic.backbone))
+
+    def interrupt(self) -> None:
+        """Make an update end after its current micro-batch, half done: from now on these models are good for nothing.
+
+        Thread-safe.
+        """
+        self._interrupted.set()
+
     def values(self, rows: Sequence[TokenRow]) -> tuple[NDArray[np.float64], int]:
         """Return [B, 3] values of one version of the critic, and that version.
 
-        Waits while the critic is being updated.
+        Waits while the critic is being updated. Raises `RunStateError` after `interrupt`, whose critic may be half
+        updated.
         """
         result = np.empty((len(rows), len(HEADS)))
-        lengths = [len(row) for row in rows]
-        with self._critic_lock, torch.inference_mode():
+        prefixes = [row.value_prefix() for row in rows]
+        lengths = [len(row) for row in prefixes]
+        with self._critic_lock, torch.inference_mode(), self._autocast():
+            started = time.perf_counter()
             for part in micro_batches(lengths, np.arange(len(rows)), self._settings.micro_tokens):
-                result[part] = self.critic(self._pad(rows, part)).double().cpu().numpy()
+                if self._interrupted.is_set():
+                    raise RunStateError("the learner is stopping", "ask its successor")
+                result[part] = self.critic(self._pad(prefixes, part)).double().cpu().numpy()
+            self._seconds_values += time.perf_counter() - started
             return result, self.critic_version
 
-    def update(self, rows: Sequence[TrainRow], version: int) -> Metrics:
-        """Improve critic and actor on `rows`, making version `version` + 1; return means over the batch."""
+    def update(self, rows: Sequence[TrainRow], version: int) -> Metrics | None:
+        """Improve critic and actor on `rows`, making version `version` + 1; return means over the batch.
+
+        None if `interrupt` was called meanwhile.
+        """
+        try:
+            return self._update(rows, version)
+        except _Interrupted:
+            return None
+        except BaseException:
+            self.interrupt()
+            raise
+
+    def _update(self, rows: Sequence[TrainRow], version: int) -> Metrics:
         tally = Tally()
         tally.add("rows", len(rows))
         tally.add("tokens", sum(len(row) for row in rows))
@@ -81,34 +123,45 @@ class Trainer:
             old = self._all_logprobs(self.actor, rows)
             reference = self._all_logprobs(self._reference, rows) if self._reference is not None else None
             _compare_engines(rows, old, tally)
-        with self._critic_lock, _timed(tally, "critic"):
-            self._update_critic(rows, version, tally)
+        with self._critic_lock:
+            with _timed(tally, "critic"):
+                self._update_critic(rows, version, tally)
             self.critic_version = version + 1
+            tally.add("seconds_values", self._seconds_values)
+            self._seconds_values = 0.0
         with _timed(tally, "actor"):
             if version >= self._settings.critic_warmup_iterations:
                 self._update_actor(rows, old, reference, version, tally)
         return tally.result()
 
     def _update_critic(self, rows: Sequence[TrainRow], version: int, tally: Tally) -> None:
-        settings, lengths = self._settings.critic, [len(row) for row in rows]
+        settings, prefixes = self._settings.critic, [row.tokens.value_prefix() for row in rows]
+        lengths = [len(row) for row in prefixes]
         for epoch in range(settings.epochs):
             for indices in minibatches(len(rows), settings.minibatch_rows, (self._seed, version, epoch, _CRITIC)):
-                targets = np.stack([rows[i].targets for i in indices])
-                per_head = torch.from_numpy(np.isfinite(targets).sum(axis=0)).clamp(min=1).to(self.device)
-                for part in micro_batches(lengths, indices, self._settings.micro_tokens):
-                    errors = self._value_errors(rows, part)
+                known = np.isfinite([rows[i].targets for i in indices]).sum(axis=0)
+                per_head = torch.from_numpy(known).clamp(min=1).to(self.device)
+                for part in self._micro_batches(lengths, indices):
+                    errors = self._value_errors(rows, self._pad(prefixes, part), part, tally)
                     (errors.sum(dim=0) / per_head).sum().backward()  # type: ignore[no-untyped-call]
                     for head, total in zip(HEADS, errors.detach().sum(dim=0).tolist(), strict=True):
                         tally.add(f"value_loss_{head}", total)
-                for head, count in zip(HEADS, np.isfinite(targets).sum(axis=0).tolist(), strict=True):
+                for head, count in zip(HEADS, known.tolist(), strict=True):
                     tally.weigh(f"value_loss_{head}", count)
                 self._step("critic", self.critic, self.critic_optimiser, settings, tally)
 
-    def _value_errors(self, rows: Sequence[TrainRow], part: NDArray[np.int64]) -> Tensor:
-        values = self.critic(self._pad([row.tokens for row in rows], part))
+    def _value_errors(
+        self, rows: Sequence[TrainRow], batch: PaddedBatch, part: NDArray[np.int64], tally: Tally
+    ) -> Tensor:
+        with self._autocast():
+            values = self.critic(batch)
         targets = torch.from_numpy(np.stack([rows[i].targets for i in part])).to(self.device)
         old_values = torch.from_numpy(np.stack([rows[i].old_values for i in part])).to(self.device)
-        return value_errors(values, targets, old_values, self._settings.value_clip)
+        clip = self._settings.value_clip
+        if clip is not None:
+            moved = (values.detach() - old_values)[torch.isfinite(targets) & torch.isfinite(old_values)]
+            tally.mean("value_clip_fraction", (moved.abs() > clip).float())
+        return value_errors(values, targets, old_values, clip)
 
     def _update_actor(
         self,
@@ -124,7 +177,7 @@ class Trainer:
                 tokens = sum(int(rows[i].mask.sum()) for i in indices)
                 if not tokens:
                     continue
-                for part in micro_batches(lengths, indices, self._settings.micro_tokens):
+                for part in self._micro_batches(lengths, indices):
                     loss = self._actor_loss(rows, part, old, reference, tally)
                     (loss / tokens).backward()  # type: ignore[no-untyped-call]
                 tally.weigh("policy_loss", tokens)
@@ -140,7 +193,9 @@ class Trainer:
     ) -> Tensor:
         """Sum over the masked tokens of `part`."""
         settings = self._settings
-        logprobs, entropy = response_logprobs(self.actor, self._pad([row.tokens for row in rows], part))
+        batch = self._pad([row.tokens for row in rows], part)
+        with self._autocast():
+            logprobs, entropy = response_logprobs(self.actor, batch)
         advantages = torch.from_numpy(np.concatenate([rows[i].advantages for i in part])).to(self.device)
         mask = torch.from_numpy(np.concatenate([rows[i].mask for i in part])).to(self.device)
         before = torch.cat([old[i] for i in part])
@@ -190,14 +245,24 @@ class Trainer:
         """Return, row by row, [R] log-probabilities of the response."""
         result: list[Tensor] = [torch.empty(0)] * len(rows)
         lengths, tokens = [len(row) for row in rows], [row.tokens for row in rows]
-        for part in micro_batches(lengths, np.arange(len(rows)), self._settings.micro_tokens):
-            logprobs, _ = response_logprobs(model, self._pad(tokens, part))
+        for part in self._micro_batches(lengths, np.arange(len(rows))):
+            with self._autocast():
+                logprobs, _ = response_logprobs(model, self._pad(tokens, part))
             for i, own in zip(part, torch.split(logprobs, [len(rows[i].mask) for i in part]), strict=True):
                 result[i] = own
         return result
 
     def _pad(self, rows: Sequence[TokenRow], part: NDArray[np.int64]) -> PaddedBatch:
         return pad([rows[i] for i in part], self.device)
+
+    def _micro_batches(self, lengths: Sequence[int], indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        for part in micro_batches(lengths, indices, self._settings.micro_tokens):
+            if self._interrupted.is_set():
+                raise _Interrupted
+            yield part
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._settings.dtype == "bfloat16")
 
 
 def _adamw(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
@@ -212,8 +277,11 @@ def _compare_engines(rows: Sequence[TrainRow], old: list[Tensor], tally: Tally) 
         return
     sampled = torch.from_numpy(np.concatenate([row.behaviour_logprobs for row in rows]))
     difference = torch.cat(old).cpu() - sampled
+    for sample in difference.abs()[:: 1 + len(difference) // _OBSERVED].tolist():
+        histogram("learner_logprob_abs_diff").observe(sample)
     tally.mean("logprob_abs_diff", difference.abs())
-    tally.mean("logprob_mismatch_kl", difference.exp() - difference - 1)
+    tally.mean("logprob_mismatch_k1", -difference)
+    tally.mean("logprob_mismatch_kl", k3(sampled, torch.cat(old).cpu()))
 
 
 @contextmanager

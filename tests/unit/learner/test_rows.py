@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from learner_made import make_trajectory
+from learner_made import VOCABULARY, make_trajectory
 
 from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
 from hiper._proto.trajectory.v1.trajectory_pb2 import Turn
@@ -49,11 +49,29 @@ def test_missing_action_block_makes_every_token_low() -> None:
 def test_absent_targets_are_nan() -> None:
     trajectory = make_trajectory(0, turns=1)
     trajectory.turns[0].returns.ClearField("high")
-    (row,) = rows_of([trajectory])
+    (row,) = rows_of([trajectory], VOCABULARY)
     assert np.isnan(row.targets).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("damage", ["logprobs", "prompt", "position"])
+def test_rows_keep_what_was_recorded() -> None:
+    trajectory = make_trajectory(3, turns=2)
+    trajectory.turns[1].policy_version_start = 7
+    first, second = rows_of([trajectory], VOCABULARY)
+    turn = trajectory.turns[0]
+    assert first.tokens.prompt.astype("<i4").tobytes() == turn.prompt_ids
+    assert first.tokens.response.astype("<i4").tobytes() == turn.response_ids
+    assert first.behaviour_logprobs.astype("<f4").tobytes() == turn.response_logprobs
+    np.testing.assert_allclose(first.targets, [turn.returns.low, turn.returns.high, turn.returns.switch], rtol=1e-6)
+    assert (first.policy_version, second.policy_version) == (0, 7)
+
+
+def test_turn_without_a_response_is_no_row() -> None:
+    trajectory = make_trajectory(0, turns=3)
+    trajectory.turns[1].response_ids = trajectory.turns[1].response_logprobs = b""
+    assert len(rows_of([trajectory], VOCABULARY)) == 2
+
+
+@pytest.mark.parametrize("damage", ["logprobs", "prompt", "position", "bytes", "token", "negative", "advantage"])
 def test_contradiction_names_the_trajectory_and_turn(damage: str) -> None:
     trajectory = make_trajectory(0)
     broken = trajectory.turns[2]
@@ -61,7 +79,15 @@ def test_contradiction_names_the_trajectory_and_turn(damage: str) -> None:
         broken.response_logprobs = broken.response_logprobs[:-4]
     elif damage == "prompt":
         broken.prompt_ids = b""
-    else:
+    elif damage == "position":
         broken.value_low_position = 99
+    elif damage == "bytes":
+        broken.response_ids += b"\0"
+    elif damage == "token":
+        broken.prompt_ids = np.array([1, VOCABULARY], dtype="<i4").tobytes()
+    elif damage == "negative":
+        broken.prompt_ids = np.array([1, -1], dtype="<i4").tobytes()
+    else:
+        broken.advantages.low = float("nan")
     with pytest.raises(IntegrityError, match="r/train-000000/0/0, turn 2"):
-        rows_of([trajectory])
+        rows_of([trajectory], VOCABULARY)

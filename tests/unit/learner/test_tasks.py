@@ -33,7 +33,8 @@ def test_ids_are_unique_and_fixed_before_generation() -> None:
     plan = TaskPlan.build(config(), TRAIN, VALID)
     tasks = [task for batch in range(5) for task in plan.train_batch(batch)] + plan.eval_batch(0) + plan.eval_batch(5)
     assert len({task.trajectory_id for task in tasks}) == len(tasks)
-    assert len({task.seed for task in tasks}) == len(tasks)
+    assert len({task.seed for task in tasks}) == 5 * 8 + len(plan.panel)
+    assert [t.seed for t in plan.eval_batch(0)] == [t.seed for t in plan.eval_batch(5)], "every policy, the same dice"
     assert tasks[0].trajectory_id == "r/train-000000/0/0"
     assert {task.batch_size for task in plan.train_batch(0)} == {8}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from learner_made import make_trajectory, tiny_model
+from learner_made import VOCABULARY, make_trajectory, tiny_model
 
 from hiper.errors import RunStateError
 from services.learner.checkpoint import CheckpointStore
@@ -22,7 +22,7 @@ def same(left, right) -> bool:
 
 
 def rows(version: int):
-    return rows_of(make_trajectory(10 * version + seed) for seed in range(4))
+    return rows_of((make_trajectory(10 * version + seed) for seed in range(4)), VOCABULARY)
 
 
 def test_update_improves_what_it_was_told_to(make_trainer) -> None:
