@@ -1,9 +1,9 @@
 """A consumer of one stream: what it reads, what it takes over, what it gives up on (spec/streams.md, 5).
 
-Order of one `receive`: entries this consumer held when it last ended (once per start, in portions), entries another
-consumer left untouched for `claim_idle_s` (now and then, the scan's cursor kept), new entries. An entry stays pending
-until a script acknowledges it together with what follows from it. Work that may take longer than `claim_idle_s` sends
-heartbeats.
+Order of one `receive`: entries this consumer held when it last ended (once per start, in portions), entries left
+untouched for `claim_idle_s` (now and then, the scan's cursor kept), new entries. An entry stays pending until a script
+acknowledges it together with what follows from it. Work that may take longer than `claim_idle_s` sends heartbeats, or
+another consumer takes it over; what a consumer was given it is not given again before it has released it.
 """
 
 import math
@@ -25,6 +25,10 @@ __all__ = ["Consumer"]
 RawEntry = tuple[bytes, dict[bytes, bytes] | None]
 """An entry as redis-py returns it; None for the fields of one that was deleted while pending."""
 
+Portion = tuple[list[RawEntry], Sequence[int]]
+"""Entries and how often each has been delivered."""
+
+_SCAN_START = "-"
 _SCANS_PER_IDLE_TIME = 4
 
 
@@ -50,7 +54,9 @@ class Consumer:
         self._log = logs.get(stream=stream.value)
         self._own_cursor: str | None = "0"
         """Where the reading of the own pending list goes on; None once that is done."""
-        self._claim_cursor = "0-0"
+        self._held: set[str] = set()
+        """Entries handed to the caller in this life; of those that were acknowledged, the next scan frees us."""
+        self._claim_cursor = _SCAN_START
         self._claim_due = -math.inf
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
@@ -66,13 +72,13 @@ class Consumer:
         Raises BrokerLost if the run's data is gone, BrokerError after `unavailable_timeout_s`, FutureSchema for an
         entry of a newer schema, which stays pending.
         """
-        again = await self._resume(limit)
-        if not again:
-            again = await self._claim(limit)
-        if again:
-            return await self._sift(again, await self._count_deliveries(again))
-        new = await self._read_new(limit)
-        return await self._sift(new, [1] * len(new))
+        entries, counts = await self._resume(limit)
+        if not entries:
+            entries, counts = await self._claim(limit)
+        if not entries:
+            entries = await self._read_group(limit, ">")
+            counts = [1] * len(entries)
+        return await self._sift(entries, counts)
 
     async def ack(self, delivery: Delivery, *, deduplicated: bool = False) -> bool:
         """Acknowledge a task: its trajectory is published, by this process or, if `deduplicated`, found to be (P9).
@@ -93,9 +99,12 @@ class Consumer:
         return frozenset(ids) - await self._touch(ids, idle_ms=0, forgive=0)
 
     async def release(self, deliveries: Collection[Delivery]) -> None:
-        """Give entries back unfinished, for a drain: others may take them at once, and this delivery does not count."""
-        idle_ms = int(self._broker.settings.claim_idle_s * 1000)
-        await self._touch([delivery.entry_id for delivery in deliveries], idle_ms=idle_ms, forgive=1)
+        """Give entries back unfinished: anybody may take them at once, this consumer too, and this delivery is
+        forgiven.
+        """
+        ids = [delivery.entry_id for delivery in deliveries]
+        self._held.difference_update(ids)
+        await self._touch(ids, idle_ms=int(self._broker.settings.claim_idle_s * 1000), forgive=1)
 
     async def dead_letter(self, delivery: Delivery, error: str) -> bool:
         """Move an entry to the dead letters (P6); False if somebody else had taken it."""
@@ -103,29 +112,28 @@ class Consumer:
         self._log.error("dead letter", entry=delivery.entry_id, trajectory_id=delivery.trajectory_id, error=error)
         return moved
 
-    async def _resume(self, limit: int) -> list[RawEntry]:
+    async def _resume(self, limit: int) -> Portion:
         if self._own_cursor is None:
-            return []
+            return [], []
         entries = await self._read_group(limit, self._own_cursor)
         self._own_cursor = entries[-1][0].decode() if entries else None
-        return entries
+        ids = [entry_id for entry_id, _ in entries]
+        counts = await self._broker.script("deliveries", [self._key], self._group, *ids) if ids else []
+        return entries, counts
 
-    async def _claim(self, limit: int) -> list[RawEntry]:
+    async def _claim(self, limit: int) -> Portion:
         if self._clock() < self._claim_due:
-            return []
+            return [], []
         idle_s = self._broker.settings.claim_idle_s
-        cursor, entries, deleted = await self._broker.command(
-            "XAUTOCLAIM", self._key, self._group, self._name, int(idle_s * 1000), self._claim_cursor, "COUNT", limit
-        )
+        words: list[Argument] = [self._group, self._name, int(idle_s * 1000), self._claim_cursor, limit, *self._held]
+        cursor, claimed, counts, deleted, held = await self._broker.script("claim", [self._key], *words)
+        self._held = {entry.decode() for entry in held}
         self._claim_cursor = cursor.decode()
-        if self._claim_cursor == "0-0":
+        if self._claim_cursor == _SCAN_START:
             self._claim_due = self._clock() + idle_s / _SCANS_PER_IDLE_TIME
-        self._count("stream_claimed_total", len(entries))
+        self._count("stream_claimed_total", len(claimed))
         self._report_deleted([entry.decode() for entry in deleted])
-        return list(entries)
-
-    async def _read_new(self, limit: int) -> list[RawEntry]:
-        return await self._read_group(limit, ">")
+        return [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in claimed], counts
 
     async def _read_group(self, limit: int, after: str) -> list[RawEntry]:
         block: list[Argument] = ["BLOCK", self._broker.settings.block_ms] if after == ">" else []
@@ -133,18 +141,15 @@ class Consumer:
         reply = await self._broker.command("XREADGROUP", *words, blocking=True)
         return list(reply[0][1]) if reply else []
 
-    async def _count_deliveries(self, entries: Sequence[RawEntry]) -> list[int]:
-        ids = [entry_id for entry_id, _ in entries]
-        counts: list[int] = await self._broker.script("deliveries", [self._key], self._group, *ids)
-        return counts
-
     async def _sift(self, entries: Sequence[RawEntry], counts: Sequence[int]) -> list[Delivery]:
         deliveries = [_delivery(entry, count) for entry, count in zip(entries, counts, strict=True) if entry[1]]
         await self._drop_deleted([entry_id.decode() for entry_id, fields in entries if not fields])
         await self._refuse_future(deliveries)
         self._count("stream_delivered_total", len(deliveries))
         self._count("stream_redelivered_total", sum(delivery.deliveries > 1 for delivery in deliveries))
-        return [delivery for delivery in deliveries if not await self._is_poison(delivery)]
+        good = [delivery for delivery in deliveries if not await self._is_poison(delivery)]
+        self._held |= {delivery.entry_id for delivery in good}
+        return good
 
     async def _refuse_future(self, deliveries: Sequence[Delivery]) -> None:
         future = [delivery for delivery in deliveries if delivery.schema_version > SCHEMA_VERSION]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from stream_world import Pipeline, World, eventually, receive, state, task, trajectory
 
-from hiper.streams import Consumer, DeadLetters, Delivery, FutureSchema
+from hiper.metrics import counter
+from hiper.streams import Consumer, DeadLetters, Delivery, FutureSchema, snapshot
 from hiper.streams.entry import pack
 from hiper.vocabulary import Stream
 
@@ -129,6 +130,43 @@ async def test_a_released_entry_is_free_at_once_and_forgiven(pipeline: Pipeline)
     assert taken.deliveries == 1
 
 
+async def test_a_slow_consumer_is_not_given_again_what_it_holds(world: World) -> None:
+    """Or what waits in a learner's hands over some long updates would count as poison."""
+    pipeline = await pipeline_with(world, claim_idle_s=0.02)
+    await pipeline.publish(trajectory(task()))
+    slow = pipeline.consumer(Stream.RAW, "slow")
+    held = await receive(slow, 1)
+    for _ in range(5):
+        assert await slow.receive(1) == []
+    (pending,) = await pipeline.broker.client.xpending_range(
+        pipeline.broker.keys.stream(Stream.RAW), "reward", "-", "+", 1
+    )
+    assert pending["times_delivered"] == 1
+    await slow.release(held)
+    assert len(await receive(slow, 1)) == 1, "what was given back may come again"
+
+
+async def test_what_another_consumer_took_and_gave_back_comes_again(world: World) -> None:
+    pipeline = await pipeline_with(world, claim_idle_s=0.02)
+    await pipeline.publish(trajectory(task()))
+    first, second = pipeline.consumer(Stream.RAW, "a"), pipeline.consumer(Stream.RAW, "b")
+    await receive(first, 1)
+    await second.release(await receive(second, 1))
+    assert len(await receive(first, 1)) == 1
+
+
+async def test_entries_deleted_in_the_hands_of_another_are_reported_when_claimed(world: World) -> None:
+    pipeline = await pipeline_with(world, **IDLE)
+    await pipeline.publish(trajectory(task(0)), trajectory(task(1)))
+    first, second = await receive(pipeline.consumer(Stream.RAW, "gone"), 2)
+    await pipeline.broker.client.xdel(pipeline.broker.keys.stream(Stream.RAW), first.entry_id)
+    lost = counter("stream_deleted_while_pending_total").labels(stream=Stream.RAW.value)
+    before = lost._value.get()
+    (claimed,) = await receive(pipeline.consumer(Stream.RAW, "b"), 1)
+    assert claimed.entry_id == second.entry_id
+    assert lost._value.get() == before + 1
+
+
 async def test_a_poison_entry_is_dead_lettered_and_the_others_flow(world: World) -> None:
     pipeline = await pipeline_with(world, max_deliveries=3)
     await pipeline.publish(trajectory(task(0)))
@@ -170,9 +208,6 @@ async def test_an_entry_of_the_future_stops_this_consumer_and_waits_for_an_upgra
 
 
 async def test_entries_deleted_behind_our_back_are_reported_and_leave_a_gap(pipeline: Pipeline) -> None:
-    from hiper.metrics import counter
-    from hiper.streams import snapshot
-
     await pipeline.publish(trajectory(task(0)), trajectory(task(1)))
     held = await receive(pipeline.consumer(Stream.RAW), 2)
     await pipeline.broker.client.xdel(pipeline.broker.keys.stream(Stream.RAW), held[0].entry_id)
