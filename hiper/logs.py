@@ -11,7 +11,9 @@ import sys
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-__all__ = ["Logger", "configure", "get"]
+__all__ = ["ERROR", "WARNING", "Logger", "configure", "get"]
+
+ERROR, WARNING = logging.ERROR, logging.WARNING
 
 Logger = FilteringBoundLogger
 

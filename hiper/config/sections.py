@@ -329,6 +329,8 @@ class WarmstartSettings(Section):
     """Share of demonstration episodes in which the player forgets to heat, cool or clean."""
     noise: Share = 0.05
     """Share of random admissible actions."""
+    stumble: Share = 0.1
+    """Share of turns at which something else is played than what is shown, so that the model learns to recover."""
     hidden_size: Positive = 64
     layers: Positive = 2
     heads: Positive = 2

@@ -4,8 +4,8 @@
 other process. `start` does that for tests and tools.
 """
 
-from hiper.embedded_broker.launch import BrokerLaunch, resolve_broker
+from hiper.embedded_broker.launch import BrokerLaunch, resolve_broker, running_url
 from hiper.embedded_broker.process import RunningBroker, start
 from hiper.embedded_broker.servers import ServerBinary, find_server
 
-__all__ = ["BrokerLaunch", "RunningBroker", "ServerBinary", "find_server", "resolve_broker", "start"]
+__all__ = ["BrokerLaunch", "RunningBroker", "ServerBinary", "find_server", "resolve_broker", "running_url", "start"]

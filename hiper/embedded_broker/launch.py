@@ -18,7 +18,7 @@ from hiper.embedded_broker.servers import ServerBinary, find_server
 from hiper.errors import RunStateError
 from hiper.streams.link import without_secrets
 
-__all__ = ["BrokerLaunch", "resolve_broker"]
+__all__ = ["BrokerLaunch", "resolve_broker", "running_url"]
 
 _HOST = "127.0.0.1"
 _PROBE_TIMEOUT_S = 1.0
@@ -64,6 +64,18 @@ def resolve_broker(settings: BrokerSettings, directory: Path, *, search_path: st
         argv=_command_line(binary, config),
         env={"LC_ALL": "C"},
     )
+
+
+def running_url(directory: Path) -> SecretStr:
+    """Return the URL of the own server whose data is in `directory`, for tools beside a run.
+
+    Raises RunStateError if no run has used the directory.
+    """
+    try:
+        password, port = (directory / "password").read_text().strip(), int((directory / "port").read_text())
+    except (OSError, ValueError) as error:
+        raise RunStateError(f"no broker has run in {directory}", hint="is this the folder of a run?") from error
+    return SecretStr(f"redis://:{password}@{_HOST}:{port}/0")
 
 
 def _command_line(binary: ServerBinary, config: Path) -> tuple[str, ...]:

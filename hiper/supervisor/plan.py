@@ -88,7 +88,7 @@ def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortB
         )
     if config.warmstart.enabled:
         plans.append(_warmstart(run_dir, inherited))
-    present = {plan.name: (plan.name,) for plan in plans}
+    present: dict[str, tuple[str, ...]] = {plan.name: (plan.name,) for plan in plans}
     present |= {spec.name: process_names(spec, scale) for spec in SERVICES}
     for spec in SERVICES:
         requires = tuple(name for row in spec.requires for name in present.get(row, ()))

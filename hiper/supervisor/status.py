@@ -59,6 +59,8 @@ class RunStatus:
     """`running`, `draining`, `complete`, `stopped` or `failed`."""
     error: str
     processes: tuple[ProcessStatus, ...]
+    ended_at: float | None = None
+    """Unix seconds; None while the run goes on."""
 
 
 def write_status(run_dir: Path, status: RunStatus) -> None:

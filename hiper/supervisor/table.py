@@ -66,8 +66,8 @@ SERVICES: tuple[ServiceSpec, ...] = (
         ("env", "serve"),
         port=Port({"HIPER_GRPC_ADDRESS": "127.0.0.1:{port}"}, "HIPER_ENV__ADDRESSES", many=True),
     ),
-    ServiceSpec("reward", ("reward",), requires=(BROKER,), reads=(BROKER_URL,)),
-    ServiceSpec("hae", ("hae", "serve"), requires=(BROKER,), reads=(BROKER_URL, "HIPER_HAE__CRITIC_ADDRESS")),
+    ServiceSpec("reward", ("reward",), requires=(BROKER, "learner"), reads=(BROKER_URL,)),
+    ServiceSpec("hae", ("hae", "serve"), requires=(BROKER, "learner"), reads=(BROKER_URL, "HIPER_HAE__CRITIC_ADDRESS")),
     ServiceSpec(
         "learner",
         ("learner",),

@@ -12,7 +12,7 @@ from hiper.rpc import Listen, serve
 from hiper.service import ServiceContext
 from services.env_server.servicer import SERVICE, EnvServicer
 from services.env_server.sessions import SessionSpec, SessionTable
-from services.env_server.source import open_configured_source
+from hiper.envs.configured import open_configured_source
 
 __all__ = ["main"]
 

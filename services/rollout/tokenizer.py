@@ -4,10 +4,13 @@ Invariant: the pieces of a response, one for each sampled id, concatenate to its
 parser's token spans rest on that.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiper.config.sections import ModelSettings
+from hiper.errors import DependencyError
 from hiper.metrics import counter
 from hiper.plan_execute import PromptBuilder, PromptInput
 
@@ -25,10 +28,18 @@ class PromptTooLong(Exception):  # noqa: N818 - an outcome of the episode, not a
 
 
 def load_tokenizer(settings: ModelSettings) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of the base model."""
-    from transformers import AutoTokenizer
+    """Load the tokenizer of the base model. Raises `DependencyError` if there is none."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.path, revision=settings.revision)
+    # transformers 5 takes the tokenizer of a Qwen2 model for Qwen2's whatever its files say: a vocabulary of its own
+    # would be lost without a word.
+    loader = PreTrainedTokenizerFast if _names_no_family(Path(settings.path)) else AutoTokenizer
+    try:
+        tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(settings.path, revision=settings.revision)
+    except (OSError, ValueError) as error:
+        raise DependencyError(
+            f"cannot load the tokenizer of {settings.path}: {str(error).strip().splitlines()[0]}", "check model.path"
+        ) from error
     return tokenizer
 
 
@@ -95,3 +106,11 @@ class TurnTokenizer:
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)) if ids else ""
+
+
+def _names_no_family(folder: Path) -> bool:
+    """Whether a saved tokenizer is described by its `tokenizer.json` alone."""
+    config = folder / "tokenizer_config.json"
+    if not config.is_file():
+        return False
+    return json.loads(config.read_text()).get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast")

@@ -10,14 +10,13 @@ vLLM is imported by `start` and not before, because it reads its environment whe
 
 import asyncio
 import contextlib
-import gc
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiper.config import RunConfig
-from hiper.errors import IntegrityError
+from hiper.errors import HiperError, IntegrityError
 from hiper.vocabulary import PolicyVersion, StopReason
 from services.rollout.checkpoints import Shapes, tensor_shapes
 from services.rollout.engine import EngineDead, Generation, RequestRefused, Sampling
@@ -64,6 +63,8 @@ class VllmEngine:
             self._stop_token_ids = await asyncio.to_thread(stop_token_ids, model)
             self._launch = asyncio.ensure_future(asyncio.to_thread(launch, self._config))
             self._model = await asyncio.shield(self._launch)
+        except HiperError:
+            raise
         except Exception as error:  # vLLM fails to start with whatever its parts raise
             raise EngineDead(
                 f"vLLM did not start on {model.path}: {_first_line(error)}",
@@ -118,12 +119,15 @@ class VllmEngine:
         if self._launch is not None and self._model is None:  # cancelled while vLLM was starting
             with contextlib.suppress(Exception):  # it did not start: `start` has said why
                 self._model = await self._launch
-        if self._model is None:
+        model, self._model, self._launch = self._model, None, None
+        if model is None:
             return
-        await asyncio.to_thread(self._model.shutdown, timeout=_CLOSE_S)
-        self._model = self._launch = None
-        await asyncio.sleep(0)  # lets vLLM's cancelled tasks end, so that nothing holds on to the model
-        gc.collect()  # its finaliser prints an error if it runs at the end of the interpreter
+        if model.output_handler is not None:  # it would report the end of the engine as a crash
+            model.output_handler.cancel()
+            await asyncio.wait([model.output_handler])
+        await asyncio.to_thread(model.shutdown, timeout=_CLOSE_S)
+        # The finaliser calls it once more, at the end of the interpreter, when it can only print an error.
+        model.shutdown = _do_nothing
 
     @property
     def _llm(self) -> "AsyncLLM":
@@ -193,6 +197,10 @@ async def _sorted_errors(what: str) -> AsyncIterator[None]:
         raise
     except Exception as error:  # vLLM documents no closed set of errors; cancellation passes
         raise RequestRefused(f"vLLM refused {what}: {_first_line(error.__cause__ or error)}") from error
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _version(label: str) -> PolicyVersion:

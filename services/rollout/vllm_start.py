@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hiper.config import RunConfig
 from hiper.config.sections import ModelSettings
+from services.rollout.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -77,9 +78,9 @@ def launch(config: RunConfig) -> "AsyncLLM":
 
 def stop_token_ids(model: ModelSettings) -> list[int]:
     """Return the ids that end a response: the tokenizer's end-of-sequence token and those the model names."""
-    from transformers import AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
 
-    ids = {AutoTokenizer.from_pretrained(model.path, revision=model.revision).eos_token_id}
+    ids = {load_tokenizer(model).eos_token_id}
     try:
         named = GenerationConfig.from_pretrained(model.path, revision=model.revision).eos_token_id
     except OSError:  # the model has no such file

@@ -21,7 +21,7 @@ from hiper.envs.base import TaskSource
 from hiper.rpc import Listen, open_channel, serve
 from services.env_server.servicer import SERVICE, EnvServicer
 from services.env_server.sessions import SessionTable
-from services.env_server.source import open_configured_source
+from hiper.envs.configured import open_configured_source
 
 SMALL = {"synthetic_train": 12, "synthetic_valid": 4}
 _PROGRAM = """

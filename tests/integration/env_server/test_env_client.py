@@ -12,7 +12,7 @@ from hiper.envs.base import StepResult, TaskSource
 from hiper.errors import ConfigError, DataError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
 from hiper.rpc.env_client import EnvClient
-from services.env_server.source import open_configured_source
+from hiper.envs.configured import open_configured_source
 
 TURNS = 6
 

@@ -12,7 +12,7 @@ from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import Episode, StepResult, TaskInfo
 from hiper.metrics import render
-from services.env_server.source import open_configured_source
+from hiper.envs.configured import open_configured_source
 
 SETTINGS = EnvSettings(**SMALL)
 

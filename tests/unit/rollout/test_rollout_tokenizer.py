@@ -1,16 +1,19 @@
 """Real tokenizers, made on the spot: byte-level BPE as Qwen's, and one that marks words by a blank as Llama's."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2Config
 
-from hiper.config.sections import ChatPrompt, CompactPrompt
+from hiper.config.sections import ChatPrompt, CompactPrompt, ModelSettings
+from hiper.errors import DependencyError
 from hiper.metrics import render
 from hiper.plan_execute import ChatPromptBuilder, CompactPromptBuilder, PromptInput, parse_response, render_response
 from hiper.vocabulary import EnvName, Switch
-from services.rollout.tokenizer import PromptTooLong, TurnTokenizer
+from services.rollout.tokenizer import PromptTooLong, TurnTokenizer, load_tokenizer
 
 CORPUS = ["<switch>KEEP</switch><subgoal>find the apple</subgoal><action>go to fridge 1</action> open the box"] * 3
 CHAT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant:"
@@ -108,6 +111,19 @@ def test_a_chat_prompt_is_a_user_message_and_opens_the_answer() -> None:
     builder = ChatPromptBuilder(ChatPrompt(), EnvName.ALFWORLD)
     text = BYTE_LEVEL.decode(TurnTokenizer(BYTE_LEVEL, builder, 5000).encode(SHOWN))
     assert text == f"<|im_start|>user\n{builder.build(SHOWN)}<|im_end|>\n<|im_start|>assistant:"
+
+
+def test_a_saved_tokenizer_is_loaded_as_it_was_whatever_the_model(tmp_path: Path) -> None:
+    BYTE_LEVEL.save_pretrained(tmp_path)
+    Qwen2Config().save_pretrained(tmp_path)
+    loaded = load_tokenizer(ModelSettings(path=str(tmp_path)))
+    assert loaded.encode(CORPUS[0]) == BYTE_LEVEL.encode(CORPUS[0])
+    assert loaded.eos_token_id == BYTE_LEVEL.eos_token_id
+
+
+def test_a_model_without_a_tokenizer_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DependencyError, match="cannot load the tokenizer"):
+        load_tokenizer(ModelSettings(path=str(tmp_path)))
 
 
 def test_history_is_dropped_oldest_first_until_the_prompt_fits() -> None:

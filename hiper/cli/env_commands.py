@@ -1,0 +1,105 @@
+"""`hiper env serve|play|tasks`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiper.cli import service_commands
+from hiper.cli.output import Format, FormatOption, emit, message
+from hiper.errors import DataError
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Environments: serve, play, list.", no_args_is_help=True)
+
+Env = Annotated[str, typer.Option("--env", help="alfworld or webshop.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder or archive; default: synthetic tasks.")]
+
+
+@app.command()
+def serve(
+    config: service_commands.Config, run_dir: service_commands.RunDir, name: service_commands.Name = "env_server-0"
+) -> None:
+    """Host environments over gRPC. Example: hiper env serve --config runs/r/config.json --run-dir runs/r."""
+    service_commands.run("env_server", config, run_dir, name)
+
+
+@app.command()
+def play(
+    task: Annotated[str, typer.Option("--task", help="Task id, or a game file's path below --data.")],
+    env: Env = "alfworld",
+    data: Data = None,
+    actions: Annotated[str | None, typer.Option("--actions", help="File with one action a line; - = stdin.")] = None,
+    max_steps: Annotated[int, typer.Option("--max-steps", help="Step limit; 0 = none.")] = 50,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the environment.")] = None,
+) -> None:
+    """Play one task, one JSON line a step; without --actions a person plays.
+
+    Example: hiper env play --task synth-alfworld/demo/pick_and_place_simple/1
+    """
+    from hiper.envs.play import PlayRequest
+    from hiper.envs.play import play as lines_of
+
+    request = PlayRequest(env=env, data=data, task=task, max_steps=max_steps, seed=seed)
+    person = actions is None and sys.stdin.isatty()
+    asked = _from_person() if person else _from_file(actions or "-")
+    for line in lines_of(request, asked):
+        if person:
+            _show(line)
+        else:
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        if person and (line["terminated"] or line["truncated"]):
+            break
+
+
+@app.command()
+def tasks(
+    env: Env = "alfworld",
+    data: Data = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split to list; default: all.")] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """List task ids. Example: hiper env tasks --split valid."""
+    from hiper.envs.registry import open_source
+
+    source = open_source(env, data)
+    known = source.splits()
+    if split is not None and split not in known:
+        raise DataError(f"there is no split '{split}'", f"splits here: {', '.join(known)}")
+    found = {name: list(source.ids(name)) for name in ([split] if split else known)}
+    emit(found, form, [task for ids in found.values() for task in ids])
+
+
+def _from_file(name: str) -> Iterator[str]:
+    if name == "-":
+        yield from (line.rstrip("\n") for line in sys.stdin)
+        return
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"cannot read the actions in {name}: {error.strerror}", "give a file, or - for stdin"
+        ) from error
+    yield from text.splitlines()
+
+
+def _from_person() -> Iterator[str]:
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            return
+
+
+def _show(line: dict[str, object]) -> None:
+    message(f"\n{line['observation']}")
+    if line["won"]:
+        message("Solved.")
+    else:
+        admissible = line["admissible"]
+        message("actions: " + " | ".join(admissible if isinstance(admissible, list) else []))

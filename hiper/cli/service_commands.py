@@ -1,0 +1,52 @@
+"""The services as commands: what `hiper up` and the containers run."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiper.errors import DependencyError, ExitCode
+
+__all__ = ["add_to", "run"]
+
+Config = Annotated[Path, typer.Option("--config", help="Run file.")]
+RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
+Name = Annotated[str, typer.Option("--name", help="Name of this process, stable over restarts.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the services that are a noun of their own."""
+    for command in (rollout, reward, learner):
+        app.command()(command)
+
+
+def rollout(config: Config, run_dir: RunDir, name: Name = "rollout-0") -> None:
+    """Play episodes with vLLM. Example: hiper rollout --config runs/r/config.json --run-dir runs/r."""
+    run("rollout", config, run_dir, name)
+
+
+def reward(config: Config, run_dir: RunDir, name: Name = "reward-0") -> None:
+    """Score trajectories. Example: hiper reward --config runs/r/config.json --run-dir runs/r."""
+    run("reward", config, run_dir, name)
+
+
+def learner(config: Config, run_dir: RunDir, name: Name = "learner-0") -> None:
+    """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r."""
+    run("learner", config, run_dir, name)
+
+
+def run(service: str, config: Path, run_dir: Path, name: str) -> None:
+    """Run one service to its end and exit with its code."""
+    from hiper.service import run_service
+
+    try:
+        main = import_module(f"services.{service}.app").main
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("hiper", "services"):
+            raise
+        raise DependencyError(
+            f"the {service} service needs the package {error.name}", "pip install 'hiper-rl[learner,serve]'"
+        ) from error
+    code = run_service(service, main, config=config, run_dir=run_dir, name=name)
+    raise typer.Exit(code if code else int(ExitCode.OK))

@@ -1,0 +1,82 @@
+"""What a person wants to know of a run that goes on: read from the broker and from the run's files."""
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hiper.config import RunConfig
+from hiper.durable import JsonValue, write_json
+from hiper.errors import BrokerError
+from hiper.report.files import PIPELINE_NAME, RunFiles
+from hiper.streams import Broker, PipelineState, snapshot
+
+__all__ = ["Observation", "Observer"]
+
+_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a run."""
+
+    pipeline: PipelineState | None
+    """None while the broker does not answer or the run has not begun."""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Observer:
+    """Looks at one run. Never waits long, never fails: what cannot be seen is missing from the observation."""
+
+    def __init__(self, config: RunConfig, run_dir: Path) -> None:
+        self._config = config
+        self._files = RunFiles(run_dir)
+        self._settings = config.broker.model_copy(update={"unavailable_timeout_s": _PATIENCE_S})
+        self._broker: Broker | None = None
+
+    async def look(self) -> Observation:
+        """Observe the run now."""
+        return Observation(await self._pipeline(), self._files.metrics(), self._files.evaluations())
+
+    async def save(self) -> None:
+        """Write the pipeline's state to the run directory, for the report."""
+        state = await self._pipeline()
+        if state is not None:
+            write_json(self._files.run_dir / PIPELINE_NAME, pipeline_tree(state))
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._broker is not None:
+            await self._broker.close()
+
+    async def _pipeline(self) -> PipelineState | None:
+        with contextlib.suppress(BrokerError):
+            if self._broker is None:
+                broker = await Broker.connect(self._settings, self._config.run, "observer")
+                try:
+                    await broker.join_run(_PATIENCE_S)
+                except BrokerError:
+                    await broker.close()
+                    return None
+                self._broker = broker
+            return await snapshot(self._broker)
+        return None
+
+
+def pipeline_tree(state: PipelineState) -> dict[str, JsonValue]:
+    """Return a state as JSON values."""
+    counts = state.counts
+    return {
+        "trajectories": {
+            "published": counts.published,
+            "applied": counts.applied,
+            "dropped": dict(counts.dropped),
+            "dead_lettered": counts.dead_lettered,
+            "in_flight": state.in_flight,
+            "deduplicated": counts.deduplicated,
+            "fenced": counts.fenced,
+        },
+        "conservation_gap": state.gap,
+        "tasks": {"issued": counts.tasks_issued, "done": counts.tasks_done},
+    }
