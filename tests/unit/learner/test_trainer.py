@@ -1,16 +1,22 @@
 """Updates: what they do, that they are exact, and that they can be repeated after a crash."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from learner_made import VOCABULARY, make_trajectory, tiny_model
+from transformers import AutoModelForCausalLM
 
 from hiper.errors import RunStateError
 from services.learner.checkpoint import CheckpointStore
-from services.learner.model import pad, response_logprobs
+from services.learner.model import Critic, pad, response_logprobs
 from services.learner.packing import micro_batches, minibatches
+from services.learner.publish import save_model
 from services.learner.rows import rows_of
 from services.learner.state import RunState
+from services.learner.trainer import Trainer
 
 
 def parameters(trainer) -> list[torch.Tensor]:
@@ -147,3 +153,129 @@ def test_packing_covers_every_row_once_within_the_bound() -> None:
     minis = minibatches(100, 30, (1, 2))
     assert sorted(np.concatenate(minis).tolist()) == list(range(100))
     assert [len(m) for m in minis] == [25] * 4
+
+
+def one_step(settings, make_trainer, **changes):
+    """A trainer that takes a single optimiser step per model and update."""
+    whole = {"epochs": 1, "minibatch_rows": 1000}
+    trainer = make_trainer()
+    actor, critic = settings.actor.model_copy(update=whole), settings.critic.model_copy(update=whole)
+    trainer._settings = settings.model_copy(update={"actor": actor, "critic": critic, **changes})
+    return trainer
+
+
+def test_losses_are_means_over_the_whole_mini_batch(make_trainer, settings) -> None:
+    """At the first step the ratio is 1 and the critic's head 0, so both losses are known in closed form."""
+    batch = rows(0)
+    batch[0].targets[1] = np.nan
+    metrics = one_step(settings, make_trainer).update(batch, 0)
+    advantages = np.concatenate([row.advantages[row.mask] for row in batch])
+    assert metrics["policy_loss"] == pytest.approx(-advantages.mean(), rel=1e-4)
+    targets = np.stack([row.targets for row in batch]).astype(np.float64)
+    for head, expected in zip(("low", "high", "switch"), np.nanmean(targets**2, axis=0), strict=True):
+        assert metrics[f"value_loss_{head}"] == pytest.approx(expected, rel=1e-4)
+    assert metrics["ratio"] == pytest.approx(1.0, abs=1e-5)
+    assert metrics["kl_reference"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_gradients_do_not_depend_on_how_rows_are_packed(make_trainer, settings) -> None:
+    norms = []
+    for micro_tokens in (25, 70, 10_000):
+        metrics = one_step(settings, make_trainer, micro_tokens=micro_tokens).update(rows(0), 0)
+        norms.append([metrics["actor_grad_norm"], metrics["critic_grad_norm"], metrics["policy_loss"]])
+    np.testing.assert_allclose(norms, np.broadcast_to(norms[0], (3, 3)), rtol=1e-4)
+
+
+def test_kl_term_pulls_back_to_the_reference(make_trainer, settings) -> None:
+    batch = rows(0)
+    for row in batch:
+        row.advantages[:] = 0
+    trainer = one_step(settings, make_trainer, kl_coef=1.0, entropy_coef=0.0)
+    trainer.actor.load_state_dict(tiny_model(seed=5).state_dict())
+    distances = [trainer.update(batch, version)["kl_reference"] for version in range(15)]
+    assert distances[-1] < 0.8 * distances[0]
+
+
+def test_value_clip_is_reported(make_trainer, settings) -> None:
+    trainer = make_trainer()
+    trainer._settings = settings.model_copy(update={"value_clip": 0.01})
+    assert trainer.update(rows(0), 0)["value_clip_fraction"] > 0.5
+
+
+def test_mismatch_with_the_engine_is_measured(make_trainer) -> None:
+    trainer, batch = make_trainer(), rows(0)
+    with torch.no_grad():
+        exact = response_logprobs(trainer.actor, pad([row.tokens for row in batch], torch.device("cpu")))[0].numpy()
+    agreeing = [replace(row, behaviour_logprobs=own) for row, own in zip(batch, np.split(exact, 16), strict=True)]
+    metrics = make_trainer().update(agreeing, 0)
+    assert metrics["logprob_abs_diff"] < 1e-5
+    assert abs(metrics["logprob_mismatch_kl"]) < 1e-6
+    off = [replace(row, behaviour_logprobs=row.behaviour_logprobs - 0.1) for row in agreeing]
+    metrics = make_trainer().update(off, 0)
+    assert metrics["logprob_abs_diff"] == pytest.approx(0.1, rel=1e-3)
+    assert metrics["logprob_mismatch_k1"] == pytest.approx(-0.1, rel=1e-3)
+    assert metrics["logprob_mismatch_kl"] == pytest.approx(np.exp(0.1) - 1.1, rel=1e-3)
+
+
+def test_small_steps_survive_bfloat16_layers(make_trainer, settings) -> None:
+    """At a rate of 1e-6 a bfloat16 weight would never change: its neighbours are 0.4 % away."""
+    slow = settings.actor.model_copy(update={"lr": 1e-6})
+    trainer = Trainer(
+        tiny_model(),
+        Critic.from_causal_lm(tiny_model()),
+        None,
+        settings.model_copy(update={"dtype": "bfloat16", "actor": slow, "critic": slow}),
+        seed=3,
+    )
+    before = parameters(trainer)
+    metrics = trainer.update(rows(0), 0)
+    moved = [not torch.equal(a, b) for a, b in zip(before, parameters(trainer), strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
+    assert all(parameter.dtype is torch.float32 for parameter in trainer.actor.parameters())
+    assert metrics["ratio"] == pytest.approx(1.0, abs=1e-2)
+
+
+def test_readers_of_the_critic_see_whole_versions_during_updates(make_trainer) -> None:
+    tokens = [row.tokens for row in rows(0)]
+    expected, trainer = {}, make_trainer()
+    expected[0] = trainer.values(tokens)[0]
+    for version in range(6):
+        trainer.update(rows(version), version)
+        expected[version + 1] = trainer.values(tokens)[0]
+
+    trainer, seen = make_trainer(), []
+    updating = threading.Thread(target=lambda: [trainer.update(rows(version), version) for version in range(6)])
+    updating.start()
+    while updating.is_alive():
+        seen.append(trainer.values(tokens))
+    updating.join()
+    assert seen
+    for values, version in seen:
+        np.testing.assert_array_equal(values, expected[version])
+
+
+def test_interrupted_update_ends_and_its_critic_is_not_read(make_trainer) -> None:
+    trainer = make_trainer()
+    trainer.interrupt()
+    assert trainer.update(rows(0), 0) is None
+    with pytest.raises(RunStateError, match="stopping"):
+        trainer.values([rows(0)[0].tokens])
+
+
+def test_published_weights_have_the_engines_type_and_tie(tmp_path) -> None:
+    model = tiny_model()
+    save_model(model, tmp_path, torch.bfloat16)
+    published = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert published.dtype is torch.bfloat16
+    assert published.get_output_embeddings().weight is published.get_input_embeddings().weight
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(published.state_dict()[name], tensor.to(torch.bfloat16))
+    assert model.dtype is torch.float32, "the learner's own weights stay as they are"
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_checkpoint_of_another_architecture_is_refused(make_trainer, settings, tmp_path, layers: int) -> None:
+    CheckpointStore(tmp_path, keep=2).save(make_trainer(), RunState(), generation=1)
+    other = Trainer(tiny_model(layers=layers), Critic.from_causal_lm(tiny_model()), None, settings, seed=3)
+    with pytest.raises(RunStateError, match="does not fit the configured model"):
+        CheckpointStore(tmp_path, keep=2).load(other)
