@@ -99,7 +99,8 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> _Tree:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        # A nested mapping is always copied: overrides are written into the result and must not reach the caller's.
+        merged[key] = _merge(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
     return merged
 
 

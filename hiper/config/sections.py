@@ -319,16 +319,16 @@ class WarmstartSettings(Section):
 
     enabled: bool = False
     """Make a tiny model and tokenizer on the spot and train them on demonstrations before the run."""
-    episodes: Positive = 1000
+    episodes: Positive = 1500
     """Demonstration episodes."""
     steps: Positive = 800
     """Optimiser steps."""
     batch_turns: Positive = 64
-    lr: Annotated[float, Field(gt=0)] = 3e-3
+    lr: Annotated[float, Field(gt=0)] = 4e-3
     forget_share: Share = 0.6
     """Share of demonstration episodes in which the player forgets to heat, cool or clean."""
-    noise: Share = 0.05
-    """Share of random admissible actions."""
+    noise: Share = 0.0
+    """Share of random admissible actions that are learned from: the model imitates them."""
     stumble: Share = 0.1
     """Share of turns at which something else is played than what is shown, so that the model learns to recover."""
     hidden_size: Positive = 64

@@ -108,3 +108,9 @@ def test_secret_is_not_shown() -> None:
 def test_any_mapping_loads_or_is_refused(tree: dict[str, object]) -> None:
     with contextlib.suppress(ConfigError):  # any other exception fails the test
         parse_config(tree, source="test", environment={})
+
+
+def test_overrides_do_not_reach_the_callers_tree() -> None:
+    tree = {"env": {"max_steps": 15}}
+    parse_config(tree, source="test", environment={}, overrides={"env.max_steps": 20, "env.task_types": []})
+    assert tree == {"env": {"max_steps": 15}}

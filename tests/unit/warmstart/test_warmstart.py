@@ -45,7 +45,7 @@ def test_the_folder_loads_as_any_model_does(tmp_path: Path) -> None:
     assert model.num_parameters() == report.parameters
     assert model.config.vocab_size == len(tokenizer) == report.vocabulary
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    prompt = tokenizer.encode("|task put a mug in cabinet. |obs Nothing happens. |acts go to fridge 1 |goal none |turn")
+    prompt = tokenizer.encode("|obs You open the fridge 1. |acts open fridge 1 |goal none |turn")
     assert prompt
     assert tokenizer.unk_token_id not in prompt
 
