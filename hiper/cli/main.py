@@ -15,7 +15,7 @@ from hiper.errors import ExitCode, HiperError
 __all__ = ["app", "main"]
 
 # typer brings its own click; its exceptions are reached through a public name.
-_ClickError = typer.BadParameter.__mro__[2]
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="hiper",
@@ -56,9 +56,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = int(ExitCode.FAILURE)
     except _ClickError as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else "hiper"
-        code = _say(f"{error.format_message()} — see `{path} --help`", int(ExitCode.USAGE))  # type: ignore[attr-defined]
+        path = getattr(getattr(error, "ctx", None), "command_path", "hiper")
+        code = _say(f"{getattr(error, 'message', error)} — see `{path} --help`", int(ExitCode.USAGE))
     sys.exit(code)
 
 

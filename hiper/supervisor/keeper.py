@@ -26,8 +26,8 @@ __all__ = ["Keeper", "Surroundings"]
 _POLL_S = 0.1
 _WATCH_S = 2.0
 _HANG_S = 120.0
-"""A process that has not answered over HTTP for this long is killed. Liveness is served by a thread of its own, so only a
-frozen process stays silent; the bound leaves room for a machine that swaps."""
+"""A process that has not answered over HTTP for this long is killed. Liveness is served by a thread of its own, so only
+a frozen process stays silent; the bound leaves room for a machine that swaps."""
 
 
 @dataclass(frozen=True, slots=True)

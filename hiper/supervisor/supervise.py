@@ -107,10 +107,10 @@ class Supervisor:
         try:
             while True:
                 done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stop}:
+                ended = [task for task in tasks if task in done and task in pending]
+                for task in ended:
                     pending.discard(task)
-                    keeper = tasks[task]  # type: ignore[index]
-                    outcome = self._conclude(keeper, Verdict(task.result()))
+                    outcome = self._conclude(tasks[task], task.result())
                     if outcome is not None:
                         return outcome
                 if stop in done:

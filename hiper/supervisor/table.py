@@ -31,7 +31,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port a service listens on beside HTTP. `{port}` stands for its number, `127.0.0.1` for the host on one machine."""
+    """A port a service listens on beside HTTP; `{port}` stands for its number."""
 
     binds: Mapping[str, str]
     """Variables that tell the service itself where to listen."""

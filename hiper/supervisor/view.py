@@ -88,8 +88,8 @@ def _pipeline(seen: Observation) -> RenderableType:
     table.add_row(
         "trajectories",
         Text.assemble(
-            f"published {counts.published} = applied {counts.applied} + in flight {state.in_flight} + dropped ({dropped}) "
-            f"+ dead letters {counts.dead_lettered}   ",
+            f"published {counts.published} = applied {counts.applied} + in flight {state.in_flight} "
+            f"+ dropped ({dropped}) + dead letters {counts.dead_lettered}   ",
             law,
         ),
     )

@@ -8,11 +8,11 @@ import grpc.aio
 
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.envs.base import Episode
+from hiper.envs.configured import open_configured_source
 from hiper.rpc import Listen, serve
 from hiper.service import ServiceContext
 from services.env_server.servicer import SERVICE, EnvServicer
 from services.env_server.sessions import SessionSpec, SessionTable
-from hiper.envs.configured import open_configured_source
 
 __all__ = ["main"]
 

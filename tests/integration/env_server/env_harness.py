@@ -18,10 +18,10 @@ import grpc.aio
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskSource
+from hiper.envs.configured import open_configured_source
 from hiper.rpc import Listen, open_channel, serve
 from services.env_server.servicer import SERVICE, EnvServicer
 from services.env_server.sessions import SessionTable
-from hiper.envs.configured import open_configured_source
 
 SMALL = {"synthetic_train": 12, "synthetic_valid": 4}
 _PROGRAM = """

@@ -9,10 +9,10 @@ from env_harness import SMALL, Process, in_process
 
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult, TaskSource
+from hiper.envs.configured import open_configured_source
 from hiper.errors import ConfigError, DataError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
 from hiper.rpc.env_client import EnvClient
-from hiper.envs.configured import open_configured_source
 
 TURNS = 6
 

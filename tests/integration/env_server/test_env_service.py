@@ -11,8 +11,8 @@ from env_harness import SMALL, in_process, raw_stub
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import Episode, StepResult, TaskInfo
-from hiper.metrics import render
 from hiper.envs.configured import open_configured_source
+from hiper.metrics import render
 
 SETTINGS = EnvSettings(**SMALL)
 

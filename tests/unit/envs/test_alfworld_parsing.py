@@ -73,13 +73,16 @@ GOAL_OVER_ONE_OBJECT_TWICE = GOALS["two"].replace("(not (= ?o1 ?o2))", "")
         ({"grammar": "nothing here"}, "no task sentence"),
         ({"grammar": '{"task": [{"rhs": "Do."}]}'}, "no help text"),
         ({"pddl_domain": "(define (domain alfred))"}, "version"),
-        ({"pddl_domain": "(define)", "grammar": '"task": [{"rhs": "Do."}] You put the {o.name} in/on the {r.name}.'}, "2.1.1"),
+        (
+            {"pddl_domain": "(define)", "grammar": '"task": [{"rhs": "Do."}] You put the {o.name} in/on the {r.name}.'},
+            "2.1.1",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused_in_one_line_naming_the_file(
     fields: dict[str, object], complaint: str
 ) -> None:
-    with pytest.raises(DataError, match="some/game.tw-pddl") as refused:
+    with pytest.raises(DataError, match=r"some/game\.tw-pddl") as refused:
         parse(**fields)
     assert complaint in refused.value.message
     assert "\n" not in str(refused.value)
@@ -88,7 +91,7 @@ def test_what_is_not_understood_is_refused_in_one_line_naming_the_file(
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'"text"', b"null"])
 def test_bytes_that_are_no_game_are_refused_by_name(data: bytes) -> None:
-    with pytest.raises(DataError, match="some/game.tw-pddl"):
+    with pytest.raises(DataError, match=r"some/game\.tw-pddl"):
         parse_game(data, "some/game.tw-pddl")
 
 

@@ -1,5 +1,7 @@
 """Prompt, parser and episode state, as the rollout uses them."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ WORDS = st.text("abcdefgh 123", min_size=1).map(str.strip).filter(bool)
 
 def split(text: str, cuts: list[int]) -> list[str]:
     edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]
 
 
 @given(st.sampled_from(Switch), WORDS, WORDS, st.lists(st.integers(0, 400)))
