@@ -1,4 +1,4 @@
-"""`report.json`, from a run directory alone: it can be made again at any time, also for a run that was stopped early."""
+"""`report.json`, from a run directory alone: it can be made again at any time, also for a run that was stopped."""
 
 import platform
 from importlib import metadata

@@ -16,7 +16,8 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
             f"success on the fixed panel of {after['expected']} held-out tasks ({evaluation['split']})",
             f"  {'':34}{'before':>8}{'after':>8}",
             f"  {'all':34}{before['success']:8.1%}{after['success']:8.1%}"
-            f"   difference {difference['success']:+.1%}, 95 % interval {difference['low']:+.1%} to {difference['high']:+.1%}",
+            f"   difference {difference['success']:+.1%}, "
+            f"95 % interval {difference['low']:+.1%} to {difference['high']:+.1%}",
         ]
         for kind, row in after["by_task_type"].items():
             first = before["by_task_type"].get(kind, {"success": 0.0})

@@ -127,7 +127,7 @@ class Child:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _GROUP_END_S
         # Members that ignore nothing end at once; a container without a reaping init may keep their zombies for ever.
-        while _kill_group(self.pid) and loop.time() < deadline:
+        while _kill_group(self.pid) and loop.time() < deadline:  # noqa: ASYNC110 - no event tells of a dead group
             await asyncio.sleep(0.02)
         self._guardian.remove(self.pid)
         return code
