@@ -14,10 +14,12 @@ from services.rollout.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
-__all__ = ["launch", "prepare_environment", "stop_token_ids"]
+__all__ = ["OWNER_VARIABLE", "launch", "prepare_environment", "stop_token_ids"]
 
 _BATCHED_TOKENS = 8192
 """Tokens of one engine step."""
+OWNER_VARIABLE = "ROLLOUT_ENGINE_OWNER_PID"
+"""Environment variable by which vLLM's workers know the process they serve."""
 _WORKER_EXTENSION = "services.rollout.vllm_worker.WeightsExtension"
 
 
@@ -40,6 +42,7 @@ def prepare_environment(config: RunConfig) -> None:
         wanted |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
 
 
 def launch(config: RunConfig) -> "AsyncLLM":

@@ -5,14 +5,24 @@ that is tied to the embedding has no tensor of its own in the checkpoint, so not
 would go on with the new layers under the old head. This class packs heads anew and checks that each computes with the
 weights just loaded; the engine calls it instead of `reload_weights`.
 
+It also ends vLLM's processes when the service was killed: they would go on for ever, since vLLM's core does not notice
+that its parent is gone.
+
 Imported by vLLM by name (`worker_extension_cls`); needs vllm and torch.
 """
 
+import contextlib
 import logging
+import os
+import select
+import signal
+import threading
 from typing import Any
 
 import torch
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+from services.rollout.vllm_start import OWNER_VARIABLE
 
 __all__ = ["WeightsExtension"]
 
@@ -48,3 +58,19 @@ def _check_head(name: str, head: ParallelLMHead) -> None:
     bound = _TOLERANCE.get(weight.dtype, 5e-2) * max(expected.abs().max().item(), 1e-6)
     if not difference <= bound:
         raise RuntimeError(f"{name} does not compute with the weights just loaded: off by {difference:.3g}")
+
+
+def _end_with(owner: int) -> None:
+    """Wait until the process `owner` has ended, then end vLLM's core, which is the parent, and this worker."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(owner)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
+    if (core := os.getppid()) != 1:
+        os.kill(core, signal.SIGKILL)
+    os._exit(1)
+
+
+if hasattr(os, "pidfd_open") and (_owner := os.environ.get(OWNER_VARIABLE)):
+    threading.Thread(target=_end_with, args=(int(_owner),), daemon=True, name="owner").start()

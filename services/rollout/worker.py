@@ -65,6 +65,8 @@ class _Slot:
     job: asyncio.Task[None]
     playing: bool = False
     """The episode has begun; until then giving the task back costs nothing."""
+    settled: bool = False
+    """The task is being acknowledged or put aside: from now on it need not be pending any more."""
 
 
 class RolloutWorker:
@@ -116,18 +118,23 @@ class RolloutWorker:
         self._changed.set()
 
     async def _handle(self, delivery: Delivery) -> None:
-        inbox, outbox = self._parts.inbox, self._parts.outbox
+        inbox, slot = self._parts.inbox, self._slots[delivery.entry_id]
         try:
-            task = delivery.task()
-            if await outbox.is_published(task.trajectory_id):
-                await inbox.ack(delivery, deduplicated=True)
-                return
-            await self._parts.weights.wait_for(task.min_policy_version)
-            self._slots[delivery.entry_id].playing = True
-            await self._publish(await self._play(task))
-            await inbox.ack(delivery)
+            found = await self._answer(delivery.task(), slot)
+            slot.settled = True
+            await inbox.ack(delivery, deduplicated=found)
         except IntegrityError as error:  # no task, or a trajectory too large to be an entry: again would be the same
+            slot.settled = True
             await inbox.dead_letter(delivery, str(error))
+
+    async def _answer(self, task: Task, slot: _Slot) -> bool:
+        """See to it that the trajectory of `task` is published; True if it was found to be."""
+        if await self._parts.outbox.is_published(task.trajectory_id):
+            return True
+        await self._parts.weights.wait_for(task.min_policy_version)
+        slot.playing = True
+        await self._publish(await self._play(task))
+        return False
 
     async def _play(self, task: Task) -> Trajectory:
         trajectory = await self._parts.player.play(task)
@@ -205,8 +212,9 @@ class RolloutWorker:
             await asyncio.sleep(self._limits.beat_s)
             lost = await self._parts.inbox.heartbeat([slot.delivery for slot in self._slots.values()])
             for entry in lost & self._slots.keys():
-                self._log.warning("task taken over by another rollout", entry=entry)
-                self._slots[entry].job.cancel()
+                if not (slot := self._slots[entry]).settled:
+                    self._log.warning("task taken over by another rollout", trajectory_id=slot.delivery.trajectory_id)
+                    slot.job.cancel()
 
     async def _announce(self, stop: asyncio.Event) -> None:
         await stop.wait()

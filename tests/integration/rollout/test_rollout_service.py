@@ -245,6 +245,20 @@ async def test_a_run_survives_a_kill_and_ends_in_a_drain(tmp_path: Path) -> None
         assert counts.published == len(await run.published())
 
 
+async def test_a_killed_service_leaves_no_engine_behind(tmp_path: Path) -> None:
+    async with new_run(tmp_path) as run:
+        run.rollout.start()
+        wanted = await run.issue(4)
+        await run.announce(0)
+        await run.until_published(wanted)
+        engine = [process for process in run.rollout.descendants() if "VLLM" in process.name()]
+        assert len(engine) == 2
+        assert run.rollout.process is not None
+        run.rollout.process.kill()  # the process alone, not its group
+        _, alive = await asyncio.to_thread(psutil.wait_procs, engine, 20)
+        assert not alive
+
+
 async def test_a_killed_engine_ends_the_process_with_one_line(tmp_path: Path) -> None:
     async with new_run(tmp_path) as run:
         run.rollout.start()

@@ -148,6 +148,9 @@ class Stream:
         self.published: dict[str, Trajectory] = {}
         self.refuse: Exception | None = None
         self.events: list[str] = []
+        self.beats = 0
+        self.ack_gate: asyncio.Event | None = None
+        """Acknowledgements wait for it."""
 
     async def receive(self, limit: int) -> list[Delivery]:
         assert limit > 0
@@ -157,6 +160,8 @@ class Stream:
         return taken
 
     async def ack(self, delivery: Delivery, *, deduplicated: bool = False) -> bool:
+        if self.ack_gate:
+            await self.ack_gate.wait()
         self.pending.pop(delivery.entry_id, None)
         self.acked.append(delivery.trajectory_id)
         self.events.append(f"ack {delivery.trajectory_id}")
@@ -165,6 +170,7 @@ class Stream:
         return True
 
     async def heartbeat(self, deliveries: Collection[Delivery]) -> frozenset[str]:
+        self.beats += 1
         return frozenset(self.taken_over)
 
     async def release(self, deliveries: Collection[Delivery]) -> None:

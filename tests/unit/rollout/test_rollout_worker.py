@@ -241,6 +241,18 @@ async def test_a_task_taken_over_by_another_consumer_is_dropped(tmp_path: Path) 
     assert not stream.released
 
 
+async def test_a_task_that_is_being_acknowledged_is_not_taken_for_lost(tmp_path: Path) -> None:
+    stream = Stream([task(0)])
+    stream.ack_gate = asyncio.Event()
+    async with at_work(World(tmp_path, stream)):
+        await eventually(lambda: bool(stream.published))
+        stream.taken_over = set(stream.pending)  # as the broker sees it once the acknowledgement has arrived there
+        beats = stream.beats
+        await eventually(lambda: stream.beats > beats + 1)
+        stream.ack_gate.set()
+        await eventually(lambda: stream.acked == list(ids(0)))
+
+
 async def test_an_entry_that_is_no_task_goes_to_the_dead_letters(tmp_path: Path) -> None:
     stream = Stream()
     stream.waiting = [Delivery("1-0", b"\xff\xff", 1, {"id": b"x"}), delivery(task(1), 2)]
