@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import grpc.aio
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.config import RunConfig
@@ -112,6 +113,7 @@ def build_trainer(config: RunConfig) -> Trainer:
 
 
 def _prepare_torch(settings: LearnerSettings, seed: int) -> torch.device:
+    disable_progress_bar()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(seed)
