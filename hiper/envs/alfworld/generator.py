@@ -210,6 +210,8 @@ def _walkthrough(game: Game) -> list[str]:
         play(f"use {game.items[lamp].name}")
     else:
         for item in wanted[: 2 if goal.task_type is TaskType.TWO else 1]:
+            if world.won:
+                break  # one of the two was in its place from the start
             name = fetch(item)
             if station := _STATIONS.get(goal.task_type):
                 where = next(r for r in game.receptacles if r.type == station)
