@@ -44,10 +44,6 @@ class Inbox:
         if trajectory is not None:
             batch.trajectories[delivery.trajectory_id] = trajectory
 
-    def entries(self) -> list[str]:
-        """Ids of the entries that wait here."""
-        return [entry for batch in self._batches.values() for entry in batch.entries.values()]
-
     def whole(self, batch_id: str) -> WholeBatch | None:
         """Return the batch if all of it has come; it stays until `discard`."""
         batch = self._batches.get(batch_id)

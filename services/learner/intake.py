@@ -1,13 +1,11 @@
 """The learner's end of traj.adv: what came, what of it is new, and what is done with.
 
-An entry that waits - for the rest of its batch, for an evaluation, for the next checkpoint - is kept by heartbeats:
-otherwise the stream would take it for abandoned and deliver it again. An entry whose outcome a checkpoint holds already
-is acknowledged on sight.
+An entry waits here, pending in the stream, for the rest of its batch, for an evaluation, for the next checkpoint. One
+whose outcome a checkpoint holds already is acknowledged on sight.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from hiper.errors import IntegrityError
 from hiper.metrics import counter
@@ -19,31 +17,25 @@ from services.learner.state import RunState
 __all__ = ["Intake"]
 
 _RECEIVE = 256
-_HEARTBEATS_PER_IDLE_TIME = 3
 
 
 class Intake:
     """Reads entries until they are acknowledged."""
 
-    def __init__(
-        self, broker: Broker, consumer: Consumer, lease: LearnerLease, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, broker: Broker, consumer: Consumer, lease: LearnerLease) -> None:
         self._broker = broker
         self._consumer = consumer
         self._lease = lease
-        self._clock = clock
-        self._heartbeat_due = clock()
         self._inbox = Inbox()
         self._done: dict[str, Verdict] = {}
         """Entry id -> verdict, of what came into effect since the last checkpoint."""
 
     async def receive(self, state: RunState) -> None:
         """Read what has come; returns within the broker's `block_ms`. Raises LeaseLost, BrokerError, BrokerLost."""
-        await self._heartbeat()
         repeated: dict[str, Verdict] = {}
         for delivery in await self._consumer.receive(_RECEIVE):
             if delivery.entry_id in self._done:
-                continue
+                continue  # no checkpoint holds it yet
             if state.is_past(delivery.batch_id):
                 verdict = state.verdict(delivery.batch_id, delivery.trajectory_id)
                 repeated[delivery.entry_id] = verdict or (DropReason.LATE if delivery.members else "empty")
@@ -84,10 +76,3 @@ class Intake:
             self._inbox.add(delivery)
         except IntegrityError as error:
             await self._consumer.dead_letter(delivery, str(error))
-
-    async def _heartbeat(self) -> None:
-        if self._clock() < self._heartbeat_due:
-            return
-        waiting = [*self._inbox.entries(), *self._done]
-        await self._consumer.heartbeat([Delivery(entry, b"", 0, {}) for entry in waiting])
-        self._heartbeat_due = self._clock() + self._broker.settings.claim_idle_s / _HEARTBEATS_PER_IDLE_TIME
