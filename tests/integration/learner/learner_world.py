@@ -241,10 +241,10 @@ async def new_world(directory: Path) -> AsyncIterator[World]:
     tree = run_tree(model)
     config = parse_config(tree, source="test", environment={})
     running = await start(resolve_broker(config.broker, directory / "broker"))
-    broker = await Broker.connect(config.broker.model_copy(update={"url": running.launch.url}), RUN, "test")
-    await broker.create_run()
     try:
-        yield World(directory, running, tree, broker)
+        settings = config.broker.model_copy(update={"url": running.launch.url})
+        async with await Broker.connect(settings, RUN, "test") as broker:
+            await broker.create_run()
+            yield World(directory, running, tree, broker)
     finally:
-        await broker.close()
         await running.stop()
