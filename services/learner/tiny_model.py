@@ -3,7 +3,7 @@
 Why Qwen3 and not Qwen2: transformers 5 loads its own byte-level tokenizer for every folder of type `qwen2`, whatever
 `tokenizer_config.json` names, and would silently read none of our words; and normalised queries and keys learn to copy
 in half the steps. Why weights of standard deviation .1: with the usual .02 a model this narrow needs most of the warm
-start to leave the plateau at the start (docs/learning.md has the figures).
+start to leave the plateau at the start .
 """
 
 from pathlib import Path
