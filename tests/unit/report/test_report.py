@@ -1,0 +1,101 @@
+"""The report of a run, from hand-written files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hiper.report import RunFiles, build_report, summary_lines
+from hiper.report.picture import draw_learning_curve
+from hiper.statistics import difference_interval, wilson_interval
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    def evaluation(version: int, won: int) -> dict[str, object]:
+        low, high = wilson_interval(won, 100)
+        row = {"won": won, "played": 100, "success": won / 100, "low": low, "high": high}
+        return {"version": version, "split": "valid", "expected": 100, **row, "by_task_type": {"pick": row}}
+
+    metrics = [
+        {
+            "version": v,
+            "time": 100.0 + 10 * v,
+            "success": v / 10,
+            "trajectories": 50,
+            "turns": 500,
+            "seconds_actor": 4.0,
+        }
+        for v in (1, 2, 3)
+    ]
+    counts = {"published": 350, "applied": 340, "dropped": {"stale": 10}, "dead_lettered": 0, "in_flight": 0}
+    files = {
+        "config.json": json.dumps({"run": "r", "seed": 7}),
+        "pipeline.json": json.dumps({"trajectories": counts, "conservation_gap": 0}),
+        "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in metrics),
+        "evals.jsonl": "".join(json.dumps(evaluation(*pair)) + "\n" for pair in ((0, 20), (3, 60))),
+    }
+    files["finished.json"] = json.dumps({"policy_version": 3})
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_report_says_what_was_learned_and_where_everything_went(run_dir: Path) -> None:
+    report = build_report(RunFiles(run_dir))
+    assert (report["complete"], report["policy_versions"], report["seed"]) == (True, 3, 7)
+    assert report["evaluation"]["difference"]["success"] == pytest.approx(0.4)
+    assert report["evaluation"]["difference"]["low"] > 0.25
+    assert report["throughput"]["episodes_per_second"] == pytest.approx(5.0)
+    assert report["seconds_by_phase"]["actor"] == pytest.approx(12.0)
+    text = "\n".join(summary_lines(report))
+    assert "350 published = 340 applied + stale 10 dropped" in text
+    assert "every one accounted for" in text
+    assert "20.0%" in text
+    assert "60.0%" in text
+
+
+def test_gap_is_shouted(run_dir: Path) -> None:
+    tree = json.loads((run_dir / "pipeline.json").read_text())
+    (run_dir / "pipeline.json").write_text(json.dumps({**tree, "conservation_gap": 3}))
+    assert "CONSERVATION GAP 3" in "\n".join(summary_lines(build_report(RunFiles(run_dir))))
+
+
+def test_run_that_was_cut_off_still_has_a_report(run_dir: Path) -> None:
+    for name in ("finished.json", "pipeline.json", "evals.jsonl"):
+        (run_dir / name).unlink()
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write('{"version": 4, "ti')
+    report = build_report(RunFiles(run_dir))
+    assert not report["complete"]
+    assert report["policy_versions"] == 3
+    assert "NOT complete" in "\n".join(summary_lines(report))
+    assert not draw_learning_curve(RunFiles(run_dir), run_dir / "curve.png")
+
+
+def test_picture_is_drawn(run_dir: Path) -> None:
+    assert draw_learning_curve(RunFiles(run_dir), run_dir / "curve.png")
+    assert (run_dir / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wilson_interval_of_known_cases() -> None:
+    assert wilson_interval(5, 10) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    assert wilson_interval(0, 10) == (0.0, pytest.approx(0.2775, abs=1e-4))
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_difference_interval_of_a_known_case() -> None:
+    """Newcombe 1998, case (a): 56/70 against 48/80 gives 0.0524 to 0.3339."""
+    assert difference_interval(48, 80, 56, 70) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.integers(0, 200))
+def test_intervals_hold_their_estimate(a: int, extra_a: int, b: int, extra_b: int) -> None:
+    low, high = wilson_interval(a, a + extra_a)
+    assert 0 <= low <= high <= 1
+    if a + extra_a and b + extra_b:
+        difference = b / (b + extra_b) - a / (a + extra_a)
+        low, high = difference_interval(a, a + extra_a, b, b + extra_b)
+        assert low - 1e-12 <= difference <= high + 1e-12

@@ -1,0 +1,95 @@
+"""Parts of the supervisor: order, lock, ports, run directories, the live view."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hiper.config import RunConfig, parse_config
+from hiper.errors import RunStateError
+from hiper.supervisor.lock import RunLock, holder
+from hiper.supervisor.observer import Observation
+from hiper.supervisor.ports import PortBook, is_free
+from hiper.supervisor.run_directory import move_aside, open_run_directory
+from hiper.supervisor.status import ProcessState, ProcessStatus
+from hiper.supervisor.table import BROKER, SERVICES, WARMSTART, layers
+from hiper.supervisor.text import printable
+from hiper.supervisor.view import dashboard, plain_line, sparkline
+
+
+def config(**tree: object) -> RunConfig:
+    return parse_config(tree, source="test", environment={})
+
+
+def test_services_start_after_what_they_require() -> None:
+    order = layers({BROKER: (), WARMSTART: (), **{spec.name: spec.requires for spec in SERVICES}})
+    position = {name: number for number, layer in enumerate(order) for name in layer}
+    for spec in SERVICES:
+        assert all(position[needed] < position[spec.name] for needed in spec.requires)
+
+
+def test_circle_of_requirements_is_refused() -> None:
+    with pytest.raises(ValueError, match="wait for each other"):
+        layers({"a": ("b",), "b": ("a",)})
+
+
+def test_second_supervisor_of_a_run_is_refused_by_pid(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        pid = holder(tmp_path)
+        with pytest.raises(RunStateError, match=f"in use by process {pid}"), RunLock(tmp_path):
+            pass
+    assert holder(tmp_path) is None
+    with RunLock(tmp_path):
+        pass
+
+
+def test_ports_are_free_distinct_and_stable() -> None:
+    book = PortBook()
+    ports = {name: book.port(name) for name in "abcdef"}
+    assert len(set(ports.values())) == len(ports)
+    assert all(is_free(port) for port in ports.values())
+    assert ports == {name: book.port(name) for name in "abcdef"}
+
+
+def test_run_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
+    open_run_directory(tmp_path / "run", config(seed=1))
+    open_run_directory(tmp_path / "run", config(seed=1))
+    with pytest.raises(RunStateError, match=r"learner\.iterations was 150, now 3"):
+        open_run_directory(tmp_path / "run", config(seed=1, learner={"iterations": 3}))
+    assert move_aside(tmp_path / "run") == tmp_path / "run.1"
+    open_run_directory(tmp_path / "run", config(seed=2))
+    assert move_aside(tmp_path / "run") == tmp_path / "run.2"
+    assert move_aside(tmp_path / "run") is None
+
+
+def test_broker_password_is_not_written_to_the_run(tmp_path: Path) -> None:
+    open_run_directory(tmp_path, config(broker={"url": "redis://:hunter2@localhost:1"}))
+    assert "hunter2" not in (tmp_path / "config.json").read_text()
+
+
+def test_sparkline_spans_its_range() -> None:
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+
+
+HOSTILE = "\x1b[2Jboom\r\n\x07"
+STATUS = ProcessStatus("rollout-0", "rollout", ProcessState.BACKOFF, detail=printable(HOSTILE), restarts=2)
+
+
+def test_views_show_the_run_and_no_control_characters() -> None:
+    seen = Observation(
+        None,
+        [{"version": 2, "success": 0.25, "turns": 10.0, "time": 5.0, "response_tokens": 7}],
+        [{"version": 0, "success": 0.5}],
+    )
+    line = plain_line(config(), seen, [STATUS], time.time())
+    assert "version 2/150" in line
+    assert "panel 50% at version 0" in line
+    assert "rollout-0 restarting" in line
+    screen = io.StringIO()
+    console = Console(file=screen, width=120, no_color=True, force_terminal=False)
+    console.print(dashboard(config(), seen, [STATUS], time.time(), printable(HOSTILE)))
+    assert "boom" in screen.getvalue()
+    assert "\x1b" not in screen.getvalue()
+    assert "waiting for the broker" in screen.getvalue()
