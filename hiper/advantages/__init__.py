@@ -1,0 +1,1 @@
+"""Advantage estimation over turns: HAE, flat GAE, reward shaping and whitening, as vectorised numpy (method.md)."""
