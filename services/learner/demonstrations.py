@@ -9,7 +9,6 @@ states the player itself would never reach.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from hiper.envs.alfworld.player import Decision, PlayerConfig, SearchPlayer
 from hiper.envs.base import Episode, StepResult, TaskSource
@@ -17,8 +16,6 @@ from hiper.plan_execute import EpisodeState, PromptBuilder, PromptInput, parse_r
 from hiper.vocabulary import Switch
 
 __all__ = ["DemonstratedTurn", "DemonstrationSettings", "demonstrate_tasks"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,63 +53,46 @@ def demonstrate_tasks(
         yield _Play(episode, player, builder, settings, stumbler).turns()
 
 
-class _Seen(Generic[T]):
-    """Distinct things in the order they were first seen."""
+class _Seen:
+    """Distinct texts in the order they were first seen."""
 
     def __init__(self) -> None:
-        self.all: list[T] = []
-        self._known: set[T] = set()
+        self.texts: list[str] = []
+        self._known: set[str] = set()
 
-    def add(self, thing: T) -> None:
-        if thing not in self._known:
-            self._known.add(thing)
-            self.all.append(thing)
+    def add(self, text: str) -> None:
+        if text not in self._known:
+            self._known.add(text)
+            self.texts.append(text)
 
 
 class _Stumbler:
-    """Plays something else now and then, of the kinds of mistakes a half-trained model makes.
-
-    Half of the time it takes a whole decision about the same thing from another situation: `take apple`, although none
-    is here. Else it takes an action seen anywhere, or one that is offered, or another sub-goal.
-    """
+    """Plays something else now and then: an action seen before, offered now or not, or another sub-goal."""
 
     def __init__(self, rng: random.Random, share: float) -> None:
         self._rng = rng
         self._share = share
-        self._decisions: dict[str, _Seen[tuple[str, str]]] = {}
-        """(sub-goal, action) by the thing the sub-goal is about."""
-        self._actions: dict[str, _Seen[str]] = {}
-        """By first word: a verb is chosen first, so that rare verbs are tried as often."""
-        self._subgoals = _Seen[str]()
+        self._actions: dict[str, _Seen] = {}
+        """Actions seen, by first word: a verb is chosen first, so that rare verbs are tried as often."""
+        self._subgoals = _Seen()
 
     def see(self, decision: Decision, shown: Sequence[str]) -> None:
         for action in shown:
-            self._actions.setdefault(_verb(action), _Seen()).add(action)
-        self._decisions.setdefault(_thing(decision.subgoal), _Seen()).add((decision.subgoal, decision.action))
+            self._actions.setdefault(action.split(" ", 1)[0], _Seen()).add(action)
         self._subgoals.add(decision.subgoal)
 
     def instead_of(self, decision: Decision, shown: Sequence[str]) -> tuple[str, str] | None:
         """Return another (sub-goal, action) to play, or None to follow the player."""
-        choose = self._rng.choice
         if self._rng.random() >= self._share:
             return None
-        if self._rng.random() < 0.5:
-            return choose(self._decisions[_thing(decision.subgoal)].all)
-        kind = self._rng.random()
-        if kind < 0.5:
-            return decision.subgoal, choose(self._actions[choose(list(self._actions))].all)
-        if kind < 0.75:
-            return decision.subgoal, choose(shown)
-        return choose(self._subgoals.all), decision.action
-
-
-def _verb(action: str) -> str:
-    return action.partition(" ")[0]
-
-
-def _thing(subgoal: str) -> str:
-    """`put apple in fridge` -> `apple`."""
-    return subgoal.split(" ")[1]
+        action, subgoal, kind = decision.action, decision.subgoal, self._rng.random()
+        if kind < 0.6:
+            action = self._rng.choice(self._actions[self._rng.choice(list(self._actions))].texts)
+        elif kind < 0.8:
+            action = self._rng.choice(list(shown))
+        if kind > 0.7:
+            subgoal = self._rng.choice(self._subgoals.texts)
+        return subgoal, action
 
 
 class _Play:
