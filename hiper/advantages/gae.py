@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
+from hiper.advantages.checks import member, require_share
 from hiper.advantages.order import Segments, TurnOrder
-from hiper.advantages.scan import require_share, reverse_scan, shift
+from hiper.advantages.scan import reverse_scan, shift
 from hiper.advantages.whitening import whiten
 from hiper.vocabulary import Level
 
@@ -33,6 +34,7 @@ class GaeConfig:
     """Head the advantage is measured against, on every turn."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "head", member("gae head", Level, self.head))
         for name in ("gamma", "lam"):
             require_share(f"gae {name}", getattr(self, name))
 

@@ -15,11 +15,11 @@ from enum import StrEnum
 import numpy as np
 
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
+from hiper.advantages.checks import member, require_share
 from hiper.advantages.columns import BoolArray, FloatArray
 from hiper.advantages.order import Segments, TurnOrder
-from hiper.advantages.scan import require_share, reverse_scan, shift
+from hiper.advantages.scan import reverse_scan, shift
 from hiper.advantages.whitening import whiten
-from hiper.errors import ConfigError
 from hiper.vocabulary import Level
 
 __all__ = ["CriticHeads", "HaeConfig", "HaeMode", "estimate_hae"]
@@ -44,7 +44,7 @@ class CriticHeads(StrEnum):
     TWO = "low+high"
     """No switch head: switch tokens get no advantage and leave the loss."""
     ONE = "single"
-    """V_high is V_low, read at the low position; no switch level."""
+    """V_high is V_low, read at the low position; no switch level in any mode."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,19 @@ class HaeConfig:
     """Switch tokens carry the switch level."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mode", member("hae mode", HaeMode, self.mode))
+        object.__setattr__(self, "heads", member("hae heads", CriticHeads, self.heads))
         for name in ("gamma", "lam_low", "lam_seg"):
             require_share(f"hae {name}", getattr(self, name))
-        if self.mode is HaeMode.PAPER and self.heads is CriticHeads.ONE:
-            raise ConfigError("hae mode 'paper' needs a low and a high head", "use heads 'low+high'")
+
+    @property
+    def gain_form(self) -> bool:
+        """Whether the switch advantage is made of the low and the high head."""
+        return self.mode is HaeMode.PAPER and self.heads is not CriticHeads.ONE
 
     @property
     def trains_switch_head(self) -> bool:
-        """Whether the switch level is measured against a head of its own."""
+        """Whether the switch advantage is measured against a head of its own."""
         return self.mode is not HaeMode.PAPER and self.heads is CriticHeads.THREE
 
 
@@ -200,8 +205,8 @@ def _high_level(turns: _Turns, segment_return: FloatArray) -> tuple[FloatArray, 
 def _switch_level(turns: _Turns, segment_return: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Advantages of the switch decision and the head's targets, [turns]; NaN where there are none (section 5)."""
     nothing = np.full(len(turns.reward), np.nan)
-    if turns.config.mode is HaeMode.PAPER:
-        return (_gain_form(turns) if turns.config.assign_switch else nothing), nothing
+    if turns.config.gain_form and turns.config.assign_switch:
+        return _gain_form(turns), nothing
     if not turns.config.trains_switch_head:
         return nothing, nothing
     v_switch = turns.batch.v_switch[turns.order.rows]
@@ -230,7 +235,6 @@ def _owned(turns: _Turns, level: Level) -> BoolArray:
     if level is Level.HIGH:
         subgoal = batch.has_subgoal_tokens[rows] & config.assign_high_to_subgoal
         return turns.segments.starts & (subgoal | (batch.has_switch_tokens[rows] & config.assign_high_to_switch))
-    owned = batch.has_switch_tokens[rows] & config.assign_switch
-    if config.mode is HaeMode.PAPER:
-        return owned & ~turns.order.first
-    return owned & config.trains_switch_head
+    later = ~turns.order.first  # the gain form compares with the previous sub-goal, which turn 0 has not
+    decided = later if config.gain_form else np.full(len(rows), config.trains_switch_head)
+    return batch.has_switch_tokens[rows] & decided & config.assign_switch

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiper.advantages.columns import FloatArray
-from hiper.errors import ConfigError
 
-__all__ = ["require_share", "reverse_scan", "shift"]
+__all__ = ["reverse_scan", "shift"]
 
 
 def reverse_scan(gain: FloatArray, decay: NDArray[np.floating[Any]]) -> FloatArray:
@@ -35,9 +34,3 @@ def reverse_scan(gain: FloatArray, decay: NDArray[np.floating[Any]]) -> FloatArr
 def shift(values: FloatArray) -> FloatArray:
     """The element after each one; 0 after the last."""
     return np.append(values[1:], 0.0)
-
-
-def require_share(name: str, value: float) -> None:
-    """Refuse a discount or lambda outside [0, 1] with a `ConfigError`."""
-    if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{name} is {value}", "choose a number in [0, 1]")

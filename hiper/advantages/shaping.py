@@ -10,8 +10,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from hiper.advantages.checks import member
 from hiper.advantages.columns import BOOL, FLOAT, INT, BoolArray, Columns, FloatArray, IntArray
 from hiper.advantages.order import TurnOrder
+from hiper.errors import ConfigError
 
 __all__ = ["KeepPenaltyMode", "RewardTerm", "ShapingConfig", "ShapingTurns", "reward_terms", "shaped_reward"]
 
@@ -55,6 +57,18 @@ class ShapingConfig:
     consistency_requires_both: bool = True
     """True: no consistency penalty where a sub-goal to compare is missing. False: a KEEP turn without one pays."""
 
+    def __post_init__(self) -> None:
+        mode = member("keep_penalty_mode", KeepPenaltyMode, self.keep_penalty_mode)
+        object.__setattr__(self, "keep_penalty_mode", mode)
+        for name, sign in (
+            ("keep_penalty", -1),
+            ("consistency", -1),
+            ("invalid_output", 1),
+            ("inadmissible_action", 1),
+        ):
+            if sign * getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}", f"choose a number {'>=' if sign > 0 else '<='} 0")
+
 
 @dataclass(frozen=True, eq=False)
 class ShapingTurns(Columns):
@@ -94,7 +108,7 @@ def reward_terms(turns: ShapingTurns, config: ShapingConfig) -> dict[RewardTerm,
     terms = {}
     for term, values in distinct.items():
         terms[term] = np.zeros(len(turns))
-        terms[term][rows] = values
+        terms[term][rows] += values
     return terms
 
 
