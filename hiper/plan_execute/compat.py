@@ -1,13 +1,14 @@
-"""The reference's environment-side parsers, quirks included, for comparison with recorded originals (method.md 11.2).
+"""The reference's readings of a response, quirks included, for comparison with recordings (method.md, 8.2, 11.2).
 
 Nothing in a run uses them; they show that the difference between the original's parser and ours is understood.
 """
 
 from dataclasses import dataclass
 
+from hiper.plan_execute.blocks import SWITCH, find_block
 from hiper.vocabulary import EnvName
 
-__all__ = ["ReferenceReading", "read_as_reference"]
+__all__ = ["ReferenceReading", "opens_segment_in_reference", "read_as_reference"]
 
 _TAIL = {EnvName.ALFWORLD: 30, EnvName.WEBSHOP: 20}
 
@@ -33,6 +34,12 @@ def read_as_reference(response: str, env: EnvName) -> ReferenceReading:
     if any("\u4e00" <= character <= "\u9fff" for character in response):
         valid = False
     return ReferenceReading(action, subgoal, switch, valid)
+
+
+def opens_segment_in_reference(response: str) -> bool:
+    """Whether the reference's trainer starts a segment here: any decision but KEEP, garbage included; none is KEEP."""
+    block = find_block(response, SWITCH)
+    return block is not None and block.content.strip().upper() not in ("", "KEEP")
 
 
 def _plan(response: str, action: str, env: EnvName) -> tuple[str, str, bool]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hiper.plan_execute.blocks import ACTION, SUBGOAL, SWITCH, PieceMap, find_block, value_low_position
-from hiper.plan_execute.compat import read_as_reference
+from hiper.plan_execute.compat import opens_segment_in_reference, read_as_reference
 from hiper.vocabulary import EnvName
 
 GOLDEN = Path(os.environ.get("HIPER_GOLDEN") or Path(__file__).resolve().parents[3] / "shared" / "golden")
@@ -38,3 +38,8 @@ def test_spans_and_value_positions(case) -> None:
         assert (whole if span is None else [span.start, span.end]) == case[f"{tag}_span"]
     position = value_low_position(spans[SWITCH], spans[SUBGOAL], len(case["pieces"]))
     assert position == case["value_positions"]["first_turn"]["v_low_pos"]
+
+
+@pytest.mark.parametrize("case", CASES["spans"], ids=lambda case: case["name"])
+def test_segment_boundaries_of_the_original_trainer(case) -> None:
+    assert opens_segment_in_reference("".join(case["pieces"])) == case["is_switch"]
