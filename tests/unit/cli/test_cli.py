@@ -117,6 +117,7 @@ def test_secrets_are_masked() -> None:
 COMMANDS = [
     ("demo",), ("up",), ("status",), ("report",), ("warmstart",), ("doctor",), ("health",), ("rollout",),
     ("reward",), ("learner",), ("version",), ("env", "serve"), ("env", "play"), ("env", "tasks"), ("hae", "serve"),
+    ("hae", "compute"),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("dlq", "list"), ("dlq", "show"),
     ("dlq", "replay"), ("dlq", "purge"),
 ]  # fmt: skip
