@@ -8,6 +8,7 @@ its first to its last token. The loss mask is the union of the levels that have 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from hiper.advantages.columns import INT, SPAN, BoolArray, Columns, IntArray, Le
 from hiper.vocabulary import Level, TokenSpan
 
 __all__ = ["LevelTokens", "TokenRule", "TokenTargets", "TurnSpans", "level_tokens", "token_targets"]
+
+_Scalar = TypeVar("_Scalar", bound="np.generic[Any]")
 
 
 class TokenRule(StrEnum):
@@ -54,29 +57,47 @@ class TurnSpans(Columns):
 
 @dataclass(frozen=True, eq=False)
 class LevelTokens:
-    """Tokens of each block, [rows, width] booleans; boundaries are not applied yet."""
+    """Each response cut into runs of tokens that belong to the same levels, [rows, runs]; no boundaries applied yet.
 
+    The runs of a row follow one another from its first column to its last, some of them empty. Six span ends and the
+    end of the response make eight runs at most, so everything but the final spreading costs eight columns, not `width`.
+    """
+
+    lengths: IntArray
+    """Tokens of each run; a row's sum is the width of the table."""
     action: BoolArray
-    """Tokens that carry the low level."""
+    """Runs that carry the low level."""
     subgoal: BoolArray
-    """Tokens of the sub-goal block, written or copied."""
+    """Runs of the sub-goal block, written or copied."""
     switch: BoolArray
-    """Tokens of the switch block."""
+    """Runs of the switch block."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the table."""
+        return int(self.lengths[0].sum()) if len(self.lengths) else 0
 
     @property
     def has_action(self) -> BoolArray:
         """Turns that own a token of the low level, [rows]; a column of `TurnBatch`, like its two siblings."""
-        return _any_token(self.action)
+        return self._any_token(self.action)
 
     @property
     def has_subgoal(self) -> BoolArray:
         """Turns with a sub-goal block, [rows]."""
-        return _any_token(self.subgoal)
+        return self._any_token(self.subgoal)
 
     @property
     def has_switch(self) -> BoolArray:
         """Turns with a switch block, [rows]."""
-        return _any_token(self.switch)
+        return self._any_token(self.switch)
+
+    def spread(self, per_run: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """Give every token its run's value: [rows, runs] to [rows, width]."""
+        return np.repeat(per_run.ravel(), self.lengths.ravel()).reshape(len(per_run), self.width)
+
+    def _any_token(self, runs: BoolArray) -> BoolArray:
+        return np.asarray((runs & (self.lengths > 0)).any(axis=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +116,20 @@ def level_tokens(spans: TurnSpans, rule: TokenRule = TokenRule.ALL, width: int |
     width = longest if width is None else width
     if width < longest:
         raise ValueError(f"a response of {longest} tokens does not fit {width} columns")
-    position = np.arange(width)
-    sampled = position < spans.length[:, None]
+    end = spans.length[:, None]
+    cuts = np.sort(np.clip(np.hstack([spans.action, spans.subgoal, spans.switch, end]), 0, end), axis=1)
+    edges = np.hstack([np.zeros_like(end), cuts, np.full_like(end, width)])
+    starts = edges[:, :-1]
+    sampled = starts < end
 
     def inside(span: IntArray) -> BoolArray:
-        marked: BoolArray = (position >= span[:, :1]) & (position < span[:, 1:]) & sampled
+        marked: BoolArray = (starts >= span[:, :1]) & (starts < span[:, 1:]) & sampled
         return marked
 
     action, subgoal, switch = inside(spans.action), inside(spans.subgoal), inside(spans.switch)
     if rule is TokenRule.ALL:
         action = action | (sampled & ~(subgoal | switch))
-    return LevelTokens(action=action, subgoal=subgoal, switch=switch)
+    return LevelTokens(lengths=np.diff(edges, axis=1), action=action, subgoal=subgoal, switch=switch)
 
 
 def token_targets(
@@ -133,11 +157,7 @@ def token_targets(
         scalar = np.where(present, advantages[level], 0.0).astype(np.float32)
         total += scalar[:, None] * owned
         mask |= owned & present[:, None]
-    return TokenTargets(advantages=total, mask=mask)
-
-
-def _any_token(tokens: BoolArray) -> BoolArray:
-    return np.asarray(tokens.any(axis=1), dtype=np.bool_)
+    return TokenTargets(advantages=tokens.spread(total), mask=tokens.spread(mask))
 
 
 def _span_column(spans: Sequence[TokenSpan | None]) -> IntArray:

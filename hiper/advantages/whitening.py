@@ -18,5 +18,7 @@ def whiten(values: FloatArray, owned: BoolArray) -> FloatArray:
     whitened = np.full(len(values), np.nan)
     chosen = values[owned]
     if len(chosen):
-        whitened[owned] = (chosen - chosen.mean()) / (chosen.std() + EPSILON)
+        centred = chosen - chosen.mean()
+        deviation = np.sqrt(centred @ centred / len(centred))
+        whitened[owned] = centred / (deviation + EPSILON)
     return whitened

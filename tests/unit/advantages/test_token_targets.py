@@ -95,5 +95,5 @@ def test_every_sampled_token_is_trained_but_copies(rows) -> None:
     opened = token_targets(tokens, ones, np.ones(len(rows), dtype=bool))
     assert opened.mask.sum(axis=1).tolist() == lengths
     kept = token_targets(tokens, ones, np.zeros(len(rows), dtype=bool))
-    copied = tokens.subgoal & ~tokens.action & ~tokens.switch
+    copied = tokens.spread(tokens.subgoal & ~tokens.action & ~tokens.switch)
     assert (kept.mask == opened.mask & ~copied).all()
