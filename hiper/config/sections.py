@@ -147,6 +147,9 @@ class RolloutSettings(Section):
     """Prompt style."""
     sampling: SamplingSettings = SamplingSettings()
     """Sampling."""
+    engine: Literal["vllm", "random"] = "vllm"
+    """`random`: well-formed turns made of the prompt's own words, without a model and without vLLM. Nothing is learned;
+    for `hiper chaos`, and for trying a deployment."""
     keep: Literal["enforce", "trust"] = "enforce"
     """`enforce`: a KEEP turn keeps the sub-goal in force whatever was written. `trust`: what was written counts."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -16,6 +16,7 @@ from pathlib import Path
 from hiper import __version__, logs
 from hiper.config import RunConfig, config_hash, load_config
 from hiper.errors import ExitCode, HiperError
+from hiper.failpoint import VARIABLE, arm_failpoint
 from hiper.metrics import gauge
 from hiper.service.health import Health
 from hiper.service.http import HttpServer, create_app
@@ -47,6 +48,7 @@ def run_service(component: str, main: ServiceMain, *, config: Path, run_dir: Pat
     """Run `main` to its end and return the exit code."""
     logs.configure(name)
     try:
+        arm_failpoint(os.environ.get(VARIABLE))
         settings = load_config(config)
         logs.configure(name, run=settings.run)
         return asyncio.run(_serve(component, main, settings, run_dir, name))

@@ -14,6 +14,7 @@ from typing import Any
 
 from hiper import logs
 from hiper.config.sections import SupervisorSettings
+from hiper.failpoint import VARIABLE as FAILPOINT
 from hiper.supervisor.children import Child, Guardian
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.plan import ProcessPlan
@@ -63,8 +64,8 @@ class Keeper:
         for keeper in required:
             await keeper.ready_once.wait()
         while True:
-            was_ready, code = await self._live()
-            death = Death(code, was_ready, self._around.finished())
+            ready_s, code = await self._live()
+            death = Death(code, ready_s, self._around.finished())
             verdict = self._restarts.judge(death, time.monotonic())
             if verdict is not Verdict.RESTART:
                 self._end(verdict, code)
@@ -87,30 +88,34 @@ class Keeper:
             self.status = changed
             self._around.changed()
 
-    async def _live(self) -> tuple[bool, int]:
-        """One life: start, become ready, be watched, end. Returns whether it had been ready, and the exit code."""
+    async def _live(self) -> tuple[float | None, int]:
+        """One life: start, become ready, be watched, end. Returns for how long it was ready, if ever, and the code."""
         plan = self.plan
         self._log_start = plan.log.stat().st_size if plan.log.exists() else 0
         child = await self._start()
         self.set(ProcessState.STARTING, pid=child.pid, started_at=time.time())
         end = asyncio.ensure_future(child.wait())
         try:
-            was_ready = await self._until_ready(end)
-            if was_ready:
+            if await self._until_ready(end):
+                since = time.monotonic()
                 await self._watch(end)
-            elif plan.probe is not None and not end.done():
+                return time.monotonic() - since, await end
+            if plan.probe is not None and not end.done():
                 self._log.error("process did not become ready", waiting=self.status.detail, next="kill")
                 child.kill()
-            return was_ready, await end
+            return None, await end
         finally:
             end.cancel()
 
     async def _start(self) -> Child:
         """Start the process and remember it, even if this keeper is cancelled meanwhile: somebody must end it."""
         plan = self.plan
+        environment = dict(plan.environment)
+        if self._restarts.total:
+            environment.pop(FAILPOINT, None)  # it has had its turn
 
         async def start() -> Child:
-            self.child = await Child.start(plan.argv, plan.environment, plan.log, self._around.guardian)
+            self.child = await Child.start(plan.argv, environment, plan.log, self._around.guardian)
             return self.child
 
         starting = asyncio.create_task(start())

@@ -32,8 +32,8 @@ class Death:
 
     code: int
     """Exit code; negative = killed by that signal."""
-    was_ready: bool
-    """It had become ready in this life."""
+    ready_s: float | None
+    """Seconds it had been ready in this life; None if it never was."""
     marked_finished: bool
     """The run's mark of completion is there."""
 
@@ -48,6 +48,8 @@ class RestartLimits:
     """Ends in a row, of its own accord and before it was ready: trying again will not mend a missing package."""
     first_delay_s: float = 0.5
     longest_delay_s: float = 15.0
+    settled_s: float = 2.0
+    """A process that was ready for this long had started well: it is restarted with the first delay again."""
 
 
 class Restarts:
@@ -59,6 +61,7 @@ class Restarts:
         self._generator = generator
         self._times: deque[float] = deque()
         self._failed_starts = 0
+        self._quick_deaths = 0
         self.total = 0
 
     def judge(self, death: Death, now: float) -> Verdict:
@@ -74,7 +77,9 @@ class Restarts:
         self._times.append(now)
         while now - self._times[0] > self._limits.window_s:
             self._times.popleft()
-        if death.was_ready:
+        settled = death.ready_s is not None and death.ready_s >= self._limits.settled_s
+        self._quick_deaths = 0 if settled else self._quick_deaths + 1
+        if death.ready_s is not None:
             self._failed_starts = 0
         elif death.code > 0:
             self._failed_starts += 1
@@ -84,7 +89,7 @@ class Restarts:
         return Verdict.RESTART
 
     def delay(self) -> float:
-        """Seconds to wait before the next start: doubles with every death in the window, with +-25 % jitter."""
-        exponent = min(max(len(self._times) - 1, 0), 16)
+        """Seconds to wait before the next start: doubles with every quick death in a row, with +-25 % jitter."""
+        exponent = min(max(self._quick_deaths - 1, 0), 16)
         base = min(self._limits.first_delay_s * 2.0**exponent, self._limits.longest_delay_s)
         return base * self._generator.uniform(0.75, 1.25)

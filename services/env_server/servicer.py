@@ -20,6 +20,7 @@ from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskInfo, TaskSource
 from hiper.errors import DataError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.rpc.reasons import EnvReason
 from services.env_server.measures import Measures
 from services.env_server.refusals import CODES, Refusal
@@ -153,6 +154,7 @@ class EnvServicer(stubs.EnvServiceServicer):
     def _step(self, item: pb.StepItem) -> Answer | Refusal:
         started = time.perf_counter()
         answer = self._table.step(item.session_id, item.step_index, item.action)
+        failpoint(Failpoint.ENV_AFTER_STEP)
         if isinstance(answer, Answer) and not answer.repeated:
             self._measures.step(answer.result, time.perf_counter() - started)
         return answer

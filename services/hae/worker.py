@@ -13,6 +13,7 @@ from hiper import logs
 from hiper._proto.common.v1.types_pb2 import TASK_KIND_EVAL
 from hiper._proto.trajectory.v1.trajectory_pb2 import BatchReady, Trajectory
 from hiper.errors import DataError, IntegrityError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
 from hiper.streams import Batches, Consumer, Delivery
 from services.hae.estimators import Estimator
@@ -89,7 +90,9 @@ class HaeWorker:
 
     async def _hand_off(self, delivery: Delivery, ready: BatchReady, members: Sequence[Trajectory], kind: str) -> None:
         started = time.perf_counter()
+        failpoint(Failpoint.HAE_BEFORE_HAND_OFF)
         done = await self._batches.hand_off(delivery, ready, members)
+        failpoint(Failpoint.HAE_AFTER_HAND_OFF)
         _observe("hand_off", time.perf_counter() - started)
         histogram("hae_batch_members").observe(len(members))
         counter("hae_batches_total").labels(kind=kind, result="handed_on" if done else "fenced").inc()

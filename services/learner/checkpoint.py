@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from hiper import logs
 from hiper.durable import write_json
 from hiper.errors import IntegrityError, RunStateError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.weights.manifest import PublishedWeights, verify, write_version
 from services.learner.state import RunState
 from services.learner.trainer import Trainer
@@ -44,6 +45,7 @@ class CheckpointStore:
             save_file(_optimiser_tensors(trainer.actor_optimiser), directory / "actor_optimiser.safetensors")
             save_file(_optimiser_tensors(trainer.critic_optimiser), directory / "critic_optimiser.safetensors")
             write_json(directory / _STATE, state.to_json())
+            failpoint(Failpoint.LEARNER_DURING_CHECKPOINT)
 
         metadata = {"policy_version": state.version, "serial": state.serial}
         written = write_version(self._root / f"g{generation:06d}", state.serial, write, metadata)

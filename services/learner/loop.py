@@ -17,6 +17,7 @@ from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config import RunConfig, config_hash
 from hiper.durable import write_json
 from hiper.errors import IntegrityError, RunStateError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue, Verdict
 from hiper.vocabulary import DropReason
@@ -148,10 +149,12 @@ class LearnerLoop:
         self._log.info("evaluated", policy_version=record.version, success=line["success"], played=line["played"])
 
     async def _apply(self, batch: WholeBatch, waited_s: float, stop: asyncio.Event) -> None:
+        failpoint(Failpoint.LEARNER_BEFORE_UPDATE)
         version, judged = self._state.version, self._judge(batch)
         update = await self._update(judged.rows, version, stop)
         if update is None:
             return
+        failpoint(Failpoint.LEARNER_AFTER_UPDATE)
         applied = [batch.trajectories[name] for name, verdict in judged.verdicts.items() if verdict == "applied"]
         line: dict[str, float] = {
             "version": version + 1,
@@ -231,7 +234,9 @@ class LearnerLoop:
         gauge("learner_checkpoint_bytes").set(written.bytes)
         gauge("learner_last_checkpoint_timestamp_seconds").set(time.time())
         histogram("learner_step_duration_seconds").labels(phase="checkpoint").observe(seconds["seconds_checkpoint"])
+        failpoint(Failpoint.LEARNER_AFTER_CHECKPOINT)
         await self._intake.acknowledge()
+        failpoint(Failpoint.LEARNER_AFTER_ACK)
         self._state.forget_acknowledged()
 
     async def _publish(self) -> None:

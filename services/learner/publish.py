@@ -13,6 +13,7 @@ from hiper.config import RunConfig
 from hiper.config.sections import ModelSettings
 from hiper.durable import write_json
 from hiper.errors import DependencyError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import PolicyBoard
 from hiper.weights.manifest import PublishedWeights, prune, write_version
@@ -34,6 +35,7 @@ class WeightsPublisher:
         """Publish the actor's weights as `version`. May be repeated; a newer announcement is never taken back."""
         started = time.monotonic()
         written = await asyncio.to_thread(self._write, actor, version, generation)
+        failpoint(Failpoint.LEARNER_DURING_PUBLISH)
         await self._board.publish(version, written.directory.resolve().as_uri(), written.manifest_sha256, generation)
         prune(self._root, self._config.learner.keep_weights, protect=(version,))
         gauge("weights_bytes").set(written.bytes)

@@ -11,6 +11,7 @@ import time
 from hiper import logs
 from hiper.advantages.shaping import ShapingConfig
 from hiper.errors import IntegrityError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
 from hiper.streams import Batches, Consumer, Delivery
 from services.reward.terms import score
@@ -53,7 +54,9 @@ class RewardWorker:
             return
         score(trajectory, self._config)
         histogram("reward_compute_duration_seconds").observe(time.perf_counter() - started)
+        failpoint(Failpoint.REWARD_BEFORE_HAND_OFF)
         result = await self._batches.add_member(delivery, trajectory)
+        failpoint(Failpoint.REWARD_AFTER_HAND_OFF)
         counter("reward_trajectories_total").labels(result=result).inc()
         if result == "completed":
             self._log.info("batch complete", batch_id=trajectory.task.batch_id)

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from hiper.config import RunConfig
 from hiper.errors import HiperError
 from hiper.plan_execute import make_builder
 from hiper.rpc.env_client import EnvClient
@@ -11,6 +12,7 @@ from hiper.streams import GROUPS, Broker, Consumer, PolicyBoard, Publisher
 from hiper.vocabulary import Stream
 from services.rollout.engine import Engine
 from services.rollout.episode import EpisodePlayer
+from services.rollout.random_engine import RandomEngine
 from services.rollout.spool import Spool
 from services.rollout.tokenizer import TurnTokenizer, load_tokenizer
 from services.rollout.vllm_engine import VllmEngine
@@ -30,7 +32,7 @@ async def main(context: ServiceContext) -> None:
     config = context.config
     for check in ("broker", "engine", "weights", "env"):
         context.health.set(check, False, "starting")
-    engine = VllmEngine(config)
+    engine = _engine(config)
     try:
         async with await Broker.connect(config.broker, config.run, context.name) as broker:
             async with asyncio.TaskGroup() as starting:
@@ -41,6 +43,10 @@ async def main(context: ServiceContext) -> None:
                 await _serve(context, broker, engine, env)
     finally:
         await engine.close()
+
+
+def _engine(config: RunConfig) -> Engine:
+    return RandomEngine(load_tokenizer(config.model)) if config.rollout.engine == "random" else VllmEngine(config)
 
 
 async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:

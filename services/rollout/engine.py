@@ -51,6 +51,10 @@ class Generation:
 class Engine(Protocol):
     """An inference engine with swappable weights. Safe for concurrent requests of one event loop."""
 
+    async def start(self) -> None:
+        """Become able to generate; called once, before anything else. Raises `EngineDead`."""
+        ...
+
     @property
     def version(self) -> PolicyVersion:
         """Version of the weights in the engine; -1 before the first load."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hiper._proto.trajectory.v1.trajectory_pb2 import Outcome, Task, Trajectory, Turn
 from hiper.config.sections import RolloutSettings
 from hiper.errors import HiperError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import histogram
 from hiper.plan_execute import EpisodeState, PromptInput, parse_response, task_of
 from hiper.rpc.env_client import EnvStep
@@ -102,6 +103,7 @@ class EpisodePlayer:
         progress.generate_s += generated - began
         progress.env_s += time.monotonic() - generated
         histogram("rollout_generate_duration_seconds").observe(generated - began)
+        failpoint(Failpoint.ROLLOUT_AFTER_STEP)
 
     def _sampling(self, task: Task, index: int) -> Sampling:
         """Fixed by task and turn: an episode played again on the same weights goes the same way."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from hiper import logs
 from hiper.errors import HiperError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, gauge, histogram
 from hiper.streams import PublishedPolicy
 from hiper.vocabulary import PolicyVersion
@@ -71,8 +72,10 @@ class WeightsSync:
         with duration.labels(phase="fetch").time():
             source = source_for(published.uri)
             directory = await asyncio.to_thread(source.fetch, version, published.uri, published.manifest_sha256)
+        failpoint(Failpoint.ROLLOUT_BEFORE_SWAP)
         with duration.labels(phase="swap").time():
             await self._engine.load_weights(directory, version)
+        failpoint(Failpoint.ROLLOUT_AFTER_SWAP)
         gauge("rollout_policy_version").set(version)
         gauge("weights_version_skew").set(0)
         self._log.info("weights loaded", policy_version=version)

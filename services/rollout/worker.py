@@ -14,6 +14,7 @@ from hiper import logs
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
 from hiper.config import RunConfig
 from hiper.errors import HiperError, IntegrityError
+from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge
 from hiper.streams import BrokerFull, Delivery
 from services.rollout.episode import EpisodePlayer
@@ -133,7 +134,10 @@ class RolloutWorker:
             return True
         await self._parts.weights.wait_for(task.min_policy_version)
         slot.playing = True
-        await self._publish(await self._play(task))
+        trajectory = await self._play(task)
+        failpoint(Failpoint.ROLLOUT_BEFORE_PUBLISH)
+        await self._publish(trajectory)
+        failpoint(Failpoint.ROLLOUT_AFTER_PUBLISH)
         return False
 
     async def _play(self, task: Task) -> Trajectory:
