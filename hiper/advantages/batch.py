@@ -1,17 +1,32 @@
 """What goes into an estimator, and what comes out: tables with one row per turn.
 
 Rows may come in any order and with gaps in the turn index. Copies of a (trajectory, turn) pair are ignored: they get
-NaN everywhere. Values are per turn; `hiper.advantages.tokens` spreads them over tokens.
+NaN everywhere. Values are per turn; `hiper.advantages.tokens` spreads them over tokens. An infinite number is refused
+in every column, needed or not; NaN stands for a number that does not exist, and is refused where an estimator needs it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from hiper.advantages.columns import BOOL, FLOAT, INT, BoolArray, Columns, FloatArray, IntArray, LevelArrays
 from hiper.errors import DataError
 
-__all__ = ["TurnAdvantages", "TurnBatch"]
+__all__ = ["TurnAdvantages", "TurnBatch", "TurnError"]
+
+
+class TurnError(DataError):
+    """One turn of a table is unusable. A table knows trajectories by number; who made it can give them their names."""
+
+    def __init__(self, fault: str, hint: str, row: int, batch: "TurnBatch") -> None:
+        self.fault = fault
+        """What is wrong, e.g. `v_low is missing`."""
+        self.row = row
+        super().__init__(f"{fault} at row {row} (trajectory {batch.trajectory[row]}, turn {batch.turn[row]})", hint)
+
+    def of(self, trajectory: int | str, turn: int) -> DataError:
+        """The same failure in the caller's own terms."""
+        return DataError(f"trajectory {trajectory}, turn {turn}: {self.fault}", self.hint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +65,16 @@ class TurnBatch(Columns):
     switch_probability: FloatArray | None = field(default=None, metadata=FLOAT)
     """Paper mode: probability of SWITCH under the behaviour policy, normalised over the two decisions."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for column in fields(self):
+            values = getattr(self, column.name)
+            if values is None or column.metadata["dtype"] is not np.float64:
+                continue
+            infinite = np.flatnonzero(np.isinf(values))
+            if len(infinite):
+                raise TurnError(f"{column.name} is infinite", "find out who wrote it", int(infinite[0]), self)
+
     def bootstrap_values(self, rows: IntArray) -> FloatArray:
         """What follows the last turns `rows`: the truncation value, or 0 if the episode ended or it is not known."""
         if self.truncation_value is None:
@@ -58,13 +83,10 @@ class TurnBatch(Columns):
         return np.where(known, self.truncation_value[rows], 0.0)
 
     def require_finite(self, name: str, values: FloatArray, rows: IntArray, where: BoolArray | None, why: str) -> None:
-        """Raise a `DataError` naming the first of `rows` whose value is not finite though `where` says it counts."""
-        bad = ~np.isfinite(values) if where is None else ~np.isfinite(values) & where
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
-            row = int(rows[at])
-            place = f"row {row} (trajectory {self.trajectory[row]}, turn {self.turn[row]})"
-            raise DataError(f"{name} is {'missing' if np.isnan(values[at]) else 'infinite'} at {place}", why)
+        """Raise a `TurnError` naming the first of `rows` whose value is missing though `where` says it counts."""
+        missing = np.isnan(values) if where is None else np.isnan(values) & where
+        if missing.any():
+            raise TurnError(f"{name} is missing", why, int(rows[np.flatnonzero(missing)[0]]), self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiper import logs
-from hiper.advantages.batch import TurnAdvantages, TurnBatch
+from hiper.advantages.batch import TurnAdvantages, TurnBatch, TurnError
 from hiper.advantages.case_schema import Case, CaseRow, read_cases
 from hiper.advantages.checks import member
 from hiper.advantages.columns import BoolArray, FloatArray, IntArray
@@ -70,7 +70,7 @@ def compute_file(input: Path, output: Path, mode: str = HaeMode.COMPAT) -> None:
 
 
 def compute_case(case: Case, mode: HaeMode) -> CaseResult:
-    """Compute one case."""
+    """Compute one case. Raises `DataError` naming trajectory and turn for a number that is needed and not there."""
     config = _hae_config(case, mode)
     rows = case.rows
     trajectory, turn = _keys(rows)
@@ -78,7 +78,10 @@ def compute_case(case: Case, mode: HaeMode) -> CaseResult:
     reward = np.array([row.reward for row in rows])
     if mode is not HaeMode.PAPER:
         reward = shaped_reward(_shaping_turns(rows, trajectory, turn), _shaping_config(case))
-    turns = estimate_hae(_batch(rows, reward, tokens), config)
+    try:
+        turns = estimate_hae(_batch(rows, reward, tokens), config)
+    except TurnError as error:
+        raise error.of(rows[error.row].traj, rows[error.row].turn) from error
     high_on = ((Level.HIGH,) if config.assign_high_to_subgoal else ()) + (
         (Level.SWITCH,) if config.assign_high_to_switch else ()
     )

@@ -15,20 +15,22 @@ class TurnDecision:
     """What a response means in its episode."""
 
     subgoal: str
-    """The sub-goal in force during the turn."""
+    """The sub-goal in force during the turn; empty if there is none."""
     consistent: bool
-    """On a KEEP turn after the first: the sub-goal written equals the one in force. Else True."""
+    """On a KEEP turn with a sub-goal to keep: the one written equals it. Else True."""
 
 
 class EpisodeState:
     """The sub-goal in force and the last observation/action pairs of one episode.
 
     `enforce`: KEEP keeps the sub-goal in force whatever was written (method.md, section 17, defect 4). `trust`: what
-    was written counts, as in the reference. The first turn always opens a segment, so there is nothing to keep yet.
+    was written counts, as in the reference. Before the first turn, and after a response that lacks the sub-goal it
+    owes, none is in force: there is nothing to keep, and a KEEP then is not inconsistent, whatever it writes.
     """
 
     def __init__(self, *, keep: Literal["enforce", "trust"], history_turns: int) -> None:
         self.subgoal: str | None = None
+        """The sub-goal in force; None = there is none."""
         self._enforce = keep == "enforce"
         self._history: deque[tuple[str, str]] = deque(maxlen=history_turns)
 
@@ -42,7 +44,7 @@ class EpisodeState:
         before = self.subgoal
         keeps = response.switch is Switch.KEEP and before is not None
         consistent = not keeps or response.subgoal == before
-        self.subgoal = before if keeps and self._enforce else response.subgoal
+        self.subgoal = before if keeps and self._enforce else response.subgoal or None
         return TurnDecision(self.subgoal or "", consistent)
 
     def remember(self, observation: str, action: str) -> None:

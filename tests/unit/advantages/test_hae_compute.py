@@ -99,7 +99,7 @@ def test_paper_mode_leaves_rewards_alone(tmp_path: Path) -> None:
         ("rows.0.action_span", [3, 2], r"rows\[0\].*action_span \[3, 2\)"),
         ("rows.0.v_low", float("nan"), r"rows\[0\]\.v_low"),
         ("rows.1.v_term", None, r"rows\[1\]\.v_term"),
-        ("rows.0.v_high", None, r"case 'two turns': v_high is missing at row 0"),
+        ("rows.0.v_high", None, r"case 'two turns': trajectory \w+, turn 0: v_high is missing"),
         ("rows.0.resp_len", 7, r"rows\[0\]\.resp_len 7 exceeds response_width 6"),
         ("cfg.gamma", 1.5, r"cfg\.gamma"),
         ("cfg.lambda", 0.5, r"cfg\.lambda"),

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from advantage_batches import SHARES, batches, configs, make_batch, rows_of, slow_gae, slow_hae
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hiper.advantages.batch import TurnError
 from hiper.advantages.gae import GaeConfig, estimate_gae
 from hiper.advantages.hae import CriticHeads, HaeConfig, HaeMode, estimate_hae
 from hiper.advantages.scan import reverse_scan
@@ -134,6 +135,26 @@ def test_whitening_of_equal_and_of_no_turns() -> None:
     assert np.isnan(whiten(np.array([1.0, 2.0, 3.0]), ~everyone)).all()
     some = whiten(np.array([1.0, 99.0, 3.0]), np.array([True, False, True]))
     np.testing.assert_allclose(some, [-1, np.nan, 1], atol=1e-6)
+    assert whiten(np.array([4.0]), np.array([True])) == [0.0]
+    assert (whiten(np.full(3, 1e9 + 0.1), everyone) == 0).all(), "rounding of a large mean is no variance"
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20), st.floats(-1e3, 1e3))
+def test_whitening_ignores_a_constant(values, constant) -> None:
+    plain = np.array(values)
+    assume(plain.std() > 1e-3)
+    everyone = np.ones(len(plain), dtype=bool)
+    np.testing.assert_allclose(whiten(plain + constant, everyone), whiten(plain, everyone), atol=1e-6)
+
+
+@given(batches(), st.randoms(use_true_random=False))
+def test_whitening_does_not_ask_how_a_batch_came_together(batch, random) -> None:
+    """Its trajectories dealt to several processes and gathered again, in whatever order, give the same numbers."""
+    hands = [random.randrange(3) for _ in range(int(batch.trajectory.max()) + 1)]
+    order = [row for hand in range(3) for row in range(len(batch)) if hands[batch.trajectory[row]] == hand]
+    whole, gathered = (estimate_hae(one, HaeConfig(whiten=True)) for one in (batch, rows_of(batch, order)))
+    for level in Level:
+        np.testing.assert_allclose(gathered.advantages[level], whole.advantages[level][order], atol=1e-6)
 
 
 def test_fewer_heads() -> None:
@@ -184,8 +205,15 @@ def test_a_missing_number_is_named_with_its_place(column: str, config: HaeConfig
     broken = replace(batch, **{column: [0.5, np.nan]})
     with pytest.raises(DataError, match=rf"{column} is missing at row 1 \(trajectory 0, turn 1\)"):
         estimate_hae(broken, config)
-    with pytest.raises(DataError, match="infinite"):
-        estimate_hae(replace(batch, reward=[np.inf, 0.0]), PLAIN)
+
+
+@pytest.mark.parametrize("column", ["reward", "v_low", "v_high", "v_switch", "truncation_value", "previous_v_low"])
+@pytest.mark.parametrize("number", [np.inf, -np.inf])
+def test_an_infinite_number_is_refused_in_every_column(column: str, number: float) -> None:
+    batch = make_batch([[True], [True]])
+    with pytest.raises(TurnError, match=rf"{column} is infinite at row 1 \(trajectory 1, turn 0\)") as refused:
+        replace(batch, **{column: [0.5, number]})
+    assert str(refused.value.of("a/b", 4)).startswith(f"trajectory a/b, turn 4: {column} is infinite")
 
 
 def test_high_values_off_boundaries_are_not_asked_for() -> None:

@@ -83,6 +83,17 @@ def test_keep_is_enforced_and_drift_is_seen() -> None:
     assert trusting.subgoal == "find b"
 
 
+@pytest.mark.parametrize("keep", ["enforce", "trust"])
+def test_after_a_response_without_subgoal_there_is_none_to_keep(keep) -> None:
+    state = EpisodeState(keep=keep, history_turns=1)
+    assert state.decide(parse_response(["<switch>SWITCH</switch><action>look</action>"])).subgoal == ""
+    assert state.subgoal is None, "the prompt says None, not an empty sub-goal"
+    kept = state.decide(parse_response([render_response(Switch.KEEP, "find a", "look")]))
+    assert (kept.subgoal, kept.consistent) == ("find a", True), "a KEEP with nothing to keep is not charged"
+    drifted = state.decide(parse_response([render_response(Switch.KEEP, "find b", "look")]))
+    assert not drifted.consistent
+
+
 def test_history_is_bounded() -> None:
     state = EpisodeState(keep="enforce", history_turns=2)
     for turn in range(5):
