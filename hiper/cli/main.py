@@ -9,7 +9,15 @@ import sys
 import typer
 
 from hiper import __version__
-from hiper.cli import config_commands, dlq_commands, env_commands, hae_commands, run_commands, service_commands
+from hiper.cli import (
+    chaos_commands,
+    config_commands,
+    dlq_commands,
+    env_commands,
+    hae_commands,
+    run_commands,
+    service_commands,
+)
 from hiper.errors import ExitCode, HiperError
 
 __all__ = ["app", "main"]
@@ -27,6 +35,7 @@ app = typer.Typer(
 )
 run_commands.add_to(app)
 service_commands.add_to(app)
+chaos_commands.add_to(app)
 app.add_typer(env_commands.app, name="env")
 app.add_typer(hae_commands.app, name="hae")
 app.add_typer(config_commands.app, name="config")

@@ -12,7 +12,7 @@ from hiper.cli.output import Format, FormatOption, emit, message
 from hiper.cli.recipes import find_recipe
 from hiper.errors import ConfigError, DataError, ExitCode, HiperError
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "collect_overrides"]
 
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
 Overrides = Annotated[
@@ -39,7 +39,7 @@ def demo(
 ) -> None:
     """Train a tiny agent on this machine, all parts real. Example: hiper demo --seed 1."""
     recipe = "demo" if data is None else "demo-alfworld"
-    _up(recipe, run_dir, _collect(overrides, data, seed, None), fresh=not resume, no_ui=no_ui)
+    _up(recipe, run_dir, collect_overrides(overrides, data, seed, None), fresh=not resume, no_ui=no_ui)
 
 
 def up(
@@ -53,7 +53,7 @@ def up(
     no_ui: NoUi = False,
 ) -> None:
     """Start a broker and every service, and keep them until the run is complete. Example: hiper up --config demo."""
-    _up(config, run_dir, _collect(overrides, data, seed, scale), fresh=fresh, no_ui=no_ui)
+    _up(config, run_dir, collect_overrides(overrides, data, seed, scale), fresh=fresh, no_ui=no_ui)
 
 
 def status(run_dir: RunDir = Path("runs/demo"), form: FormatOption = Format.TEXT) -> None:
@@ -105,7 +105,7 @@ def warmstart(
     from hiper.config import load_config
 
     logs.configure("warmstart")
-    settings = load_config(find_recipe(config), overrides=_collect(overrides, data, seed, None))
+    settings = load_config(find_recipe(config), overrides=collect_overrides(overrides, data, seed, None))
     try:
         from services.learner.warmstart import run_warmstart
     except ImportError as error:
@@ -153,8 +153,11 @@ def _check_data(data: Path | None) -> None:
         raise DataError(f"there is no game data at {data}", "give the folder alfworld-download filled, or the archive")
 
 
-def _collect(
-    overrides: list[str] | None, data: Path | None, seed: int | None, scale: list[str] | None
+def collect_overrides(
+    overrides: list[str] | None,
+    data: Path | None = None,
+    seed: int | None = None,
+    scale: list[str] | None = None,
 ) -> dict[str, object]:
     """Gather what the command line says about settings, by dotted key."""
     collected: dict[str, object] = {}
