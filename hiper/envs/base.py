@@ -9,12 +9,13 @@ Invariants every implementation keeps (spec/environments.md, sections 4 and 5):
 - Observations are the environment's raw text; prompts and reward scaling are other parts' business.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from hiper.errors import HiperError
 
-__all__ = ["Episode", "EpisodeOver", "StepResult", "TaskInfo", "TaskSource"]
+__all__ = ["Episode", "EpisodeOver", "StepResult", "TaskInfo", "TaskPin", "TaskSource"]
 
 
 class EpisodeOver(HiperError):  # noqa: N818 - an expected answer to a player, not a defect
@@ -67,6 +68,21 @@ class TaskInfo:
     """The task sentence shown to the player."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskPin:
+    """What identifies the content of one task: cheap to find, so that thousands can be listed (section 5)."""
+
+    task_id: str
+    task_type: str
+    split: str
+    sha256: str = ""
+    """Hash of the task's content, hexadecimal; for a game file that of its bytes."""
+    content_sha256: str = ""
+    """Hash of what the engine reads of it, the same for a re-serialised file; in full pins of game files only."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the environment drew for the task (`hiper.envs.panels.PanelTask` names them); in full pins only."""
+
+
 @runtime_checkable
 class Episode(Protocol):
     """One live instance of a task. Not thread-safe: one player at a time."""
@@ -109,6 +125,17 @@ class TaskSource(Protocol):
 
     def resolve(self, task: str) -> str:
         """Canonical id of `task`, which may be given in any spelling the environment accepts."""
+        ...
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """What all tasks share and a panel pins: `version`, hashes of common files and texts, seeds of draws."""
+        ...
+
+    def pin(self, task_id: str, *, full: bool = False) -> TaskPin:
+        """Identify the content of one task without parsing it; a `full` pin may take as long as `describe`.
+
+        Raises `DataError` when the task is unknown, and a full pin also when its data is corrupt.
+        """
         ...
 
     def describe(self, task_id: str) -> TaskInfo:

@@ -4,6 +4,8 @@ A task id is `<split>/<task>/<trial>`. Games are parsed when first asked for and
 parsed game is immutable and shared by all its sessions.
 """
 
+import hashlib
+import json
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +13,8 @@ from hiper.envs.alfworld.engine import AlfworldEpisode
 from hiper.envs.alfworld.game import parse_game
 from hiper.envs.alfworld.model import Game
 from hiper.envs.alfworld.storage import GAME_FILE, SPLITS, open_storage
-from hiper.envs.base import TaskInfo
+from hiper.envs.alfworld.versions import fingerprint
+from hiper.envs.base import TaskInfo, TaskPin
 from hiper.errors import DataError
 from hiper.vocabulary import EnvName
 
@@ -43,6 +46,7 @@ class AlfworldFiles:
     def __init__(self, path: str | Path, *, cache_games: int = 1024) -> None:
         self._storage = open_storage(Path(path))
         self._ids: dict[str, list[str]] = {}
+        self._sha256: dict[str, str] = {}
         self.game = lru_cache(maxsize=cache_games)(self._load)
         """Parsed game of a task id."""
 
@@ -79,6 +83,24 @@ class AlfworldFiles:
             )
         return "/".join(parts[-3:])
 
+    def fingerprint(self) -> dict[str, str]:
+        """Version, and hashes of the domain and grammar texts, as the first game has them."""
+        version, first = self.version, self.ids(self.splits()[0])[0]  # the version says that the file can be used
+        document = json.loads(self._read(first))
+        domain, grammar = fingerprint(document["pddl_domain"], document["grammar"])
+        return {"version": version, "domain_sha256": domain, "grammar_sha256": grammar}
+
+    def pin(self, task_id: str, *, full: bool = False) -> TaskPin:
+        """Type and split by the folder's name, hash by the file's bytes, kept from then on; a full pin parses."""
+        split, _, name = task_id.partition("/")
+        if full:
+            game = self.game(task_id)
+            self._sha256[task_id] = game.sha256
+            return TaskPin(task_id, game.task_type.value, split, game.sha256, game.content_sha256)
+        if task_id not in self._sha256:
+            self._sha256[task_id] = hashlib.sha256(self._read(task_id)).hexdigest()
+        return TaskPin(task_id, name.partition("-")[0], split, self._sha256[task_id])
+
     def describe(self, task_id: str) -> TaskInfo:
         """Describe one task."""
         return describe_game(task_id, task_id.partition("/")[0], self.game(task_id))
@@ -88,7 +110,10 @@ class AlfworldFiles:
         return AlfworldEpisode(self.game(task_id), max_steps)
 
     def _load(self, task_id: str) -> Game:
+        return parse_game(self._read(task_id), f"{self._storage}: {task_id}")
+
+    def _read(self, task_id: str) -> bytes:
         data = self._storage.read(task_id)
         if data is None:
             raise DataError(f"{self._storage}: no game {task_id!r}", "list the games with `hiper env tasks`")
-        return parse_game(data, f"{self._storage}: {task_id}")
+        return data

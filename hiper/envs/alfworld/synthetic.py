@@ -15,7 +15,7 @@ from hiper.envs.alfworld.layout import DEMO_SIZE, DEMO_TYPES, GameSpec
 from hiper.envs.alfworld.model import Game, TaskType
 from hiper.envs.alfworld.source import describe_game
 from hiper.envs.alfworld.versions import SYNTHETIC
-from hiper.envs.base import TaskInfo
+from hiper.envs.base import TaskInfo, TaskPin
 from hiper.errors import DataError
 from hiper.vocabulary import EnvName
 
@@ -103,10 +103,19 @@ class SyntheticAlfworld:
         """The id itself, checked; any id of the generator, in the splits or not."""
         return GameSpec.from_id(task).task_id
 
+    def fingerprint(self) -> dict[str, str]:
+        """The version alone: each game's hash covers the generator."""
+        return {"version": self.version}
+
+    def pin(self, task_id: str, *, full: bool = False) -> TaskPin:
+        """Identify a game, which has to be generated for it."""
+        game = self.game(task_id)
+        content = game.content_sha256 if full else ""
+        return TaskPin(task_id, game.task_type.value, _split(task_id), game.sha256, content)
+
     def describe(self, task_id: str) -> TaskInfo:
         """Describe one task."""
-        split = "train" if GameSpec.from_id(task_id).seed < FIRST_VALID_SEED else "valid"
-        return describe_game(task_id, split, self.game(task_id))
+        return describe_game(task_id, _split(task_id), self.game(task_id))
 
     def open(self, task_id: str, *, seed: int = 0, max_steps: int = 50) -> AlfworldEpisode:  # noqa: ARG002
         """Begin an episode. ALFWorld draws no random numbers: `seed` changes nothing, the game's own is in its id."""
@@ -115,3 +124,7 @@ class SyntheticAlfworld:
     @staticmethod
     def _generate(task_id: str) -> Game:
         return generate_game(GameSpec.from_id(task_id))
+
+
+def _split(task_id: str) -> str:
+    return "train" if GameSpec.from_id(task_id).seed < FIRST_VALID_SEED else "valid"

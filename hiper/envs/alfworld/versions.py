@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 
-__all__ = ["SYNTHETIC", "Texts", "read_texts", "sha256_hex", "synthetic_grammar"]
+__all__ = ["SYNTHETIC", "Texts", "fingerprint", "read_texts", "sha256_hex", "synthetic_grammar"]
 
 SYNTHETIC = "synthetic"
 """Version of generated games: the rules and texts of 2.1.2, an empty domain text and a two-entry grammar."""
@@ -49,26 +49,37 @@ def synthetic_grammar(task: str, help_text: str) -> str:
 
 def read_texts(domain: str, grammar: str) -> Texts:
     """Detect the version and take out task sentence and help text. Raises `ValueError` naming an unknown version."""
-    task = _TASK.search(grammar)
-    if task is None:
-        raise ValueError("its grammar has no task sentence")
-    version = _version(domain, grammar[: task.start(1)] + _UNKNOWN_GOAL + grammar[task.end(1) :])
+    task, version = _find_task(grammar), _version(domain, grammar)
     help_text = _HELP.search(grammar)
     if help_text is None:
         raise ValueError("its grammar has no help text")
     return Texts(version, str(json.loads(task[1])), help_text[1].removeprefix("\n"))
 
 
+def fingerprint(domain: str, grammar: str) -> tuple[str, str]:
+    """sha256 of the domain text, and of the grammar with an unknown task sentence: the same in all games of a version.
+
+    Raises `ValueError` for a grammar without a task sentence.
+    """
+    task = _find_task(grammar)
+    return sha256_hex(domain), sha256_hex(grammar[: task.start(1)] + _UNKNOWN_GOAL + grammar[task.end(1) :])
+
+
+def _find_task(grammar: str) -> re.Match[str]:
+    task = _TASK.search(grammar)
+    if task is None:
+        raise ValueError("its grammar has no task sentence")
+    return task
+
+
 def _version(domain: str, grammar: str) -> str:
     if not domain.strip():
         return SYNTHETIC
-    fingerprint = sha256_hex(domain), sha256_hex(grammar)
-    if version := _KNOWN.get(fingerprint):
+    found = fingerprint(domain, grammar)
+    if version := _KNOWN.get(found):
         return version
     if "in/on the {r.name}" in grammar.split('"PutObject.feedback"')[-1][:200] or "action help" not in grammar:
         raise ValueError("its texts are those of ALFWorld 2.1.1, which this engine does not speak")
-    if fingerprint[0] == _DOMAIN_213:
+    if found[0] == _DOMAIN_213:
         raise ValueError("its rules are those of ALFWorld 2.1.3, which this engine has not been compared with")
-    raise ValueError(
-        f"its version of ALFWorld is unknown (domain sha256 {fingerprint[0][:12]}, grammar {fingerprint[1][:12]})"
-    )
+    raise ValueError(f"its version of ALFWorld is unknown (domain sha256 {found[0][:12]}, grammar {found[1][:12]})")
