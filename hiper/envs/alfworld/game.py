@@ -137,14 +137,7 @@ class _Builder:
                 pending = []
             else:
                 pending.append(word)
-        self.facts: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-        for fact in sections[":init"]:
-            if not isinstance(fact, list) or fact[:1] == ["="]:
-                continue
-            predicate, *arguments = _words(fact)
-            if _ARITY.get(predicate) != len(arguments):
-                raise ValueError(f"its fact ({' '.join(_words(fact))}) is not one this engine knows")
-            self.facts[predicate].add(tuple(arguments))
+        self.facts = _read_facts(sections[":init"])
         (self.goal,) = sections[":goal"]
 
     def _name_things(self) -> None:
@@ -271,8 +264,28 @@ class _Builder:
         )
 
 
+def _read_facts(expressions: list[Expr]) -> dict[str, set[tuple[str, ...]]]:
+    """Arguments of the facts by predicate. Raises `ValueError` for a fact this engine does not know."""
+    facts: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for fact in expressions:
+        if not isinstance(fact, list) or not fact:
+            raise ValueError(f"it has {fact!r} where a fact belongs")
+        if fact[0] == "=":
+            continue  # the metric of a planner
+        predicate, *arguments = _words(fact)
+        facts[predicate].add(tuple(arguments))
+    for predicate, found in facts.items():
+        for arguments in found:
+            if len(arguments) != _ARITY.get(predicate):
+                raise ValueError(f"its fact ({' '.join((predicate, *arguments))}) is not one this engine knows")
+    return facts
+
+
 def _words(expr: Expr) -> list[str]:
     """The expression as a flat list of words. Raises `ValueError` when it nests."""
-    if isinstance(expr, list) and all(isinstance(word, str) for word in expr):
-        return [str(word) for word in expr]
-    raise ValueError("its problem nests where a flat list belongs")
+    if isinstance(expr, str):
+        raise ValueError(f"its problem has the word {expr!r} where a list belongs")
+    words = [word for word in expr if isinstance(word, str)]
+    if len(words) < len(expr):
+        raise ValueError("its problem nests where a flat list belongs")
+    return words

@@ -8,7 +8,8 @@ __all__ = ["Expr", "parse"]
 Expr: TypeAlias = "str | list[Expr]"
 
 _COMMENT = re.compile(r";[^\n]*")
-_TOKEN = re.compile(r"[()]|[^\s()]+")
+_TOKEN = re.compile(r"\([^()]*+\)|[()]|[^\s()]+")
+"""A list without lists inside, which almost all of a game file is, is one token: it needs no stack."""
 
 
 def parse(text: str) -> list[Expr]:
@@ -22,6 +23,8 @@ def parse(text: str) -> list[Expr]:
             if not stack:
                 raise ValueError("a parenthesis is closed that was never opened")
             stack[-1].append(closed)
+        elif word[0] == "(":
+            stack[-1].append([*word[1:-1].split()])
         else:
             stack[-1].append(word)
     if len(stack) > 1:
