@@ -10,6 +10,7 @@ __all__ = [
     "EnvName",
     "Level",
     "PolicyVersion",
+    "ShapingTerm",
     "StopReason",
     "Stream",
     "Switch",
@@ -73,6 +74,21 @@ class Stream(StrEnum):
     SCORED = "traj.scored"
     ADVANTAGES = "traj.adv"
     DEAD_LETTERS = "dlq"
+
+
+class ShapingTerm(StrEnum):
+    """Terms of the reward that are built in, in the order they are added (method.md, section 7)."""
+
+    SUCCESS = "success"
+    """The base reward, scaled."""
+    KEEP = "keep"
+    """Pressure against keeping a sub-goal for ever."""
+    INVALID_OUTPUT = "invalid_output"
+    """The response is malformed."""
+    INADMISSIBLE_ACTION = "inadmissible_action"
+    """The action was not on offer. Not part of the paper; tiny models need it."""
+    CONSISTENCY = "consistency"
+    """A KEEP turn wrote another sub-goal."""
 
 
 class StopReason(StrEnum):

@@ -14,23 +14,9 @@ from hiper.advantages.checks import member
 from hiper.advantages.columns import BOOL, FLOAT, INT, BoolArray, Columns, FloatArray, IntArray
 from hiper.advantages.order import TurnOrder
 from hiper.errors import ConfigError
+from hiper.vocabulary import ShapingTerm
 
-__all__ = ["KeepPenaltyMode", "RewardTerm", "ShapingConfig", "ShapingTurns", "reward_terms", "shaped_reward"]
-
-
-class RewardTerm(StrEnum):
-    """Names of the terms, in the order they are added."""
-
-    SUCCESS = "success"
-    """The base reward, scaled."""
-    KEEP = "keep"
-    """Pressure against keeping a sub-goal for ever."""
-    INVALID_OUTPUT = "invalid_output"
-    """The response is malformed."""
-    INADMISSIBLE_ACTION = "inadmissible_action"
-    """The action was not on offer. Not part of the paper; tiny models need it."""
-    CONSISTENCY = "consistency"
-    """A KEEP turn wrote another sub-goal."""
+__all__ = ["KeepPenaltyMode", "ShapingConfig", "ShapingTurns", "reward_terms", "shaped_reward"]
 
 
 class KeepPenaltyMode(StrEnum):
@@ -90,7 +76,7 @@ class ShapingTurns(Columns):
     """One of these two sub-goals does not exist. Counts on KEEP turns, and only if not `consistency_requires_both`."""
 
 
-def reward_terms(turns: ShapingTurns, config: ShapingConfig) -> dict[RewardTerm, FloatArray]:
+def reward_terms(turns: ShapingTurns, config: ShapingConfig) -> dict[ShapingTerm, FloatArray]:
     """Compute every term for every turn, [rows] each."""
     order = TurnOrder.of(turns.trajectory, turns.turn)
     rows = order.rows
@@ -99,11 +85,11 @@ def reward_terms(turns: ShapingTurns, config: ShapingConfig) -> dict[RewardTerm,
     if not config.consistency_requires_both:
         drifted = drifted | turns.subgoal_missing[rows]
     distinct = {
-        RewardTerm.SUCCESS: config.success * turns.base[rows],
-        RewardTerm.KEEP: config.keep_penalty * _keep_share(order, keep, config.keep_penalty_mode),
-        RewardTerm.INVALID_OUTPUT: -config.invalid_output * ~turns.valid[rows],
-        RewardTerm.INADMISSIBLE_ACTION: -config.inadmissible_action * ~turns.admissible[rows],
-        RewardTerm.CONSISTENCY: config.consistency * (keep & ~order.first & drifted),
+        ShapingTerm.SUCCESS: config.success * turns.base[rows],
+        ShapingTerm.KEEP: config.keep_penalty * _keep_share(order, keep, config.keep_penalty_mode),
+        ShapingTerm.INVALID_OUTPUT: -config.invalid_output * ~turns.valid[rows],
+        ShapingTerm.INADMISSIBLE_ACTION: -config.inadmissible_action * ~turns.admissible[rows],
+        ShapingTerm.CONSISTENCY: config.consistency * (keep & ~order.first & drifted),
     }
     terms = {}
     for term, values in distinct.items():

@@ -155,7 +155,7 @@ def _siblings(parents: list[str]) -> set[str]:
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if get_origin(annotation) in (Union, UnionType, Annotated):
+    if get_origin(annotation) in (Union, UnionType, Annotated, dict):
         for argument in get_args(annotation):
             yield from _models(argument)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -103,6 +103,8 @@ _STREAMS = (
 _REWARD_HAE = (
     _h("reward_compute_duration_seconds", "Rewards of one trajectory.", STEP_S),
     _c("reward_trajectories_total", "Trajectories scored.", "result"),
+    _h("reward_term_duration_seconds", "One term that is not built in, of one trajectory.", STEP_S, "term"),
+    _c("reward_term_failures_total", "Trajectories a term that is not built in failed on.", "term", "reason"),
     _h("hae_batch_duration_seconds", "Values and advantages of one batch.", WORK_S, "phase"),
     _h("hae_batch_members", "Trajectories of a batch.", (1, 8, 16, 32, 64, 128, 256, 512)),
     _c("hae_batches_total", "Batches handed on.", "kind", "result"),

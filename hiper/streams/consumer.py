@@ -6,9 +6,11 @@ acknowledges it together with what follows from it. Work that may take longer th
 another consumer takes it over; what a consumer was given it is not given again before it has released it.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 
 from hiper import logs
 from hiper.errors import IntegrityError
@@ -30,6 +32,7 @@ Portion = tuple[list[RawEntry], Sequence[int]]
 
 _SCAN_START = "-"
 _SCANS_PER_IDLE_TIME = 4
+_BEATS_PER_IDLE_TIME = 4
 
 
 class Consumer:
@@ -98,6 +101,17 @@ class Consumer:
         ids = [delivery.entry_id for delivery in deliveries]
         return frozenset(ids) - await self._touch(ids, idle_ms=0, forgive=0)
 
+    @asynccontextmanager
+    async def kept(self, delivery: Delivery) -> AsyncIterator[None]:
+        """Send heartbeats for `delivery` while the body works, so that nobody takes it over for want of news."""
+        beat = asyncio.create_task(self._beat(delivery))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            # A heartbeat that failed is told by whatever the body does next: it needs the same broker.
+            await asyncio.gather(beat, return_exceptions=True)
+
     async def release(self, deliveries: Collection[Delivery]) -> None:
         """Give entries back unfinished: anybody may take them at once, this consumer too, and this delivery is
         forgiven.
@@ -111,6 +125,11 @@ class Consumer:
         moved = await dead_letter(self._broker, Letter(self._stream, self._group, delivery, error))
         self._log.error("dead letter", entry=delivery.entry_id, trajectory_id=delivery.trajectory_id, error=error)
         return moved
+
+    async def _beat(self, delivery: Delivery) -> None:
+        while True:
+            await asyncio.sleep(self._broker.settings.claim_idle_s / _BEATS_PER_IDLE_TIME)
+            await self.heartbeat([delivery])
 
     async def _resume(self, limit: int) -> Portion:
         if self._own_cursor is None:

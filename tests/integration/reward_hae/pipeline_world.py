@@ -36,6 +36,7 @@ from hiper.vocabulary import Stream
 from services.hae.estimators import make_estimator
 from services.hae.values import CriticClient
 from services.hae.worker import HaeWorker
+from services.reward.plugins import PluginTerms
 from services.reward.terms import shaping_config
 from services.reward.worker import RewardWorker
 
@@ -110,6 +111,8 @@ class World:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     brokers: list[Broker] = field(default_factory=list)
     critics: list[CriticClient] = field(default_factory=list)
+    plugins: list[PluginTerms] = field(default_factory=list)
+    group_timeout_s: float = 600.0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def connect(self, name: str) -> Broker:
@@ -118,10 +121,16 @@ class World:
         await broker.join_run(5)
         return broker
 
-    async def reward(self, name: str = "reward-0") -> tuple[RewardWorker, Consumer]:
+    async def reward(self, name: str = "reward-0", **settings: object) -> tuple[RewardWorker, Consumer]:
         broker = await self.connect(name)
+        chosen = RewardSettings(**settings)
+        plugins = PluginTerms(chosen)
+        self.plugins.append(plugins)
         consumer = Consumer(broker, Stream.RAW, GROUPS[Stream.RAW], name)
-        return RewardWorker(consumer, Batches(broker), shaping_config(RewardSettings())), consumer
+        return RewardWorker(consumer, self.batches(broker), shaping_config(chosen), plugins), consumer
+
+    def batches(self, broker: Broker | None = None) -> Batches:
+        return Batches(broker or self.broker, self.group_timeout_s)
 
     async def hae(self, critic_address: str, name: str = "hae-0", **settings: object) -> tuple[HaeWorker, Consumer]:
         broker = await self.connect(name)
@@ -181,6 +190,8 @@ class World:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         for critic in self.critics:
             await critic.__aexit__()
+        for plugins in self.plugins:
+            await plugins.aclose()
         for broker in [*self.brokers, self.broker]:
             await broker.close()
         await self.running.stop()

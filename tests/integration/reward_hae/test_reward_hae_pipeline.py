@@ -198,7 +198,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_others_flow(world: World)
         world.run((await world.hae(address))[0])
         assert len(await world.handed_on(SIZE)) == SIZE
     errors = await world.dead_letters(1)
-    assert errors == ["trajectory test/train-000009/0/0 contradicts itself: turn 7 at position 1"]
+    assert errors == ["trajectory test/train-000009/0/0: it contradicts itself: turn 7 at position 1"]
     assert (await world.state()).counts.dead_lettered == 1
 
 

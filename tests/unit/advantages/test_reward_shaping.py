@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from hiper.advantages.shaping import (
     KeepPenaltyMode,
-    RewardTerm,
     ShapingConfig,
     ShapingTurns,
     reward_terms,
     shaped_reward,
 )
 from hiper.errors import ConfigError
+from hiper.vocabulary import ShapingTerm
 
 OFF = ShapingConfig(success=1, keep_penalty=0, invalid_output=0, consistency=0)
 
@@ -43,11 +43,11 @@ def test_every_term_lands_on_its_turns() -> None:
     terms = reward_terms(
         turns("SKKK", base=[0, 0, 0, 1], valid=[1, 0, 1, 1], admissible=[0, 1, 1, 1], inconsistent=[1, 0, 1, 0]), config
     )
-    assert terms[RewardTerm.SUCCESS].tolist() == [0, 0, 0, 10]
-    assert terms[RewardTerm.KEEP].tolist() == [0, -0.3, -0.3, -0.3]
-    assert terms[RewardTerm.INVALID_OUTPUT].tolist() == [0, -0.1, 0, 0]
-    assert terms[RewardTerm.INADMISSIBLE_ACTION].tolist() == [-0.03, 0, 0, 0]
-    assert terms[RewardTerm.CONSISTENCY].tolist() == [0, 0, -0.3, 0], "a SWITCH may write what it likes"
+    assert terms[ShapingTerm.SUCCESS].tolist() == [0, 0, 0, 10]
+    assert terms[ShapingTerm.KEEP].tolist() == [0, -0.3, -0.3, -0.3]
+    assert terms[ShapingTerm.INVALID_OUTPUT].tolist() == [0, -0.1, 0, 0]
+    assert terms[ShapingTerm.INADMISSIBLE_ACTION].tolist() == [-0.03, 0, 0, 0]
+    assert terms[ShapingTerm.CONSISTENCY].tolist() == [0, 0, -0.3, 0], "a SWITCH may write what it likes"
     np.testing.assert_allclose(shaped_reward(turns("SKKK"), config), [0, -0.3, -0.3, -0.3])
 
 
