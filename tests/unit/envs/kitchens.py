@@ -1,7 +1,8 @@
 """A hand-made ALFWorld kitchen: small enough to read, with the real data's oddities, and how to write it as a file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hiper.envs.alfworld.engine import AlfworldEpisode
 from hiper.envs.alfworld.game import parse_game
@@ -83,3 +84,12 @@ def kitchen(goal: str = "place", extra: Sequence[str] = ()) -> Game:
 
 def say(episode: AlfworldEpisode, *commands: str) -> list[str]:
     return [episode.step(command).observation for command in commands]
+
+
+def write_games(root: Path, games: Mapping[str, dict[str, object]]) -> Path:
+    """A tree of game files by id, as `alfworld-download` leaves it; returns `root`."""
+    for game_id, content in games.items():
+        folder = root / "json_2.1.1" / game_id
+        folder.mkdir(parents=True)
+        (folder / "game.tw-pddl").write_text(json.dumps(content))
+    return root

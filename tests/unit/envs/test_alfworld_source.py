@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from kitchens import document
+from kitchens import document, write_games
 
 from hiper.envs.alfworld.source import AlfworldFiles
 from hiper.envs.base import TaskSource
@@ -28,11 +28,7 @@ TRAIN = [
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for game_id, content in FILES.items():
-        folder = tmp_path / "data" / "json_2.1.1" / game_id
-        folder.mkdir(parents=True)
-        (folder / "game.tw-pddl").write_text(json.dumps(content))
-    return tmp_path / "data"
+    return write_games(tmp_path / "data", FILES)
 
 
 @pytest.fixture
