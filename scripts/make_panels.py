@@ -15,7 +15,7 @@ from hiper.envs.alfworld.storage import SPLITS
 from hiper.envs.alfworld.synthetic import SplitSpec, SyntheticAlfworld
 from hiper.envs.panels import Panel, dump_panel, make_panel
 
-TARGET = Path(__file__).resolve().parent.parent / "hiper" / "envs" / "panels" / "data"
+TARGET = Path(__file__).resolve().parent.parent / "hiper" / "envs" / "panels" / "files"
 COMPRESS_ABOVE = 100_000
 """Bytes from which a panel is stored compressed."""
 

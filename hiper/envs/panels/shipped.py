@@ -16,7 +16,7 @@ _SUFFIXES = (".json", ".json.gz")
 @lru_cache(maxsize=1)
 def _files() -> dict[str, str]:
     """File name by panel name, sorted."""
-    names = sorted(entry.name for entry in (resources.files("hiper.envs.panels") / "data").iterdir())
+    names = sorted(entry.name for entry in (resources.files("hiper.envs.panels") / "files").iterdir())
     return {name.removesuffix(".gz").removesuffix(".json"): name for name in names if name.endswith(_SUFFIXES)}
 
 
@@ -48,5 +48,5 @@ def find_shipped(env: str, version: str, split: str) -> Panel | None:
 
 @lru_cache(maxsize=8)
 def _load_shipped(name: str) -> Panel:
-    file = resources.files("hiper.envs.panels") / "data" / _files()[name]
+    file = resources.files("hiper.envs.panels") / "files" / _files()[name]
     return parse_panel(file.read_bytes(), f"shipped panel {name}")
