@@ -35,7 +35,7 @@ def generate(target: Path) -> None:
         # The generator assumes that proto/ is an import root; here it is the package hiper._proto.
         path.write_text(
             re.sub(
-                r"\bhiper\.(common|env|trajectory|critic)\b(?=\.v1(?: import|\.\w+_pb2))",
+                r"\bhiper\.(common|env|trajectory|critic|hae)\b(?=\.v1(?: import|\.\w+_pb2))",
                 r"hiper._proto.\1",
                 path.read_text(),
             )
