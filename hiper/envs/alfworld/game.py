@@ -1,48 +1,35 @@
 """Parsing ALFWorld game files into immutable `Game` objects (spec 1.2-1.4).
 
 Everything is read strictly: a fact, a goal or a version this engine does not know makes the file unusable, with one
-`DataError` that says what and where, because an ignored fact would silently be a different game.
+`DataError` that says what and where. Bytes of any kind give a game or a `DataError`, nothing else.
 """
 
 import hashlib
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from sys import intern
 
-from hiper.envs.alfworld.goal import TREATMENTS, GoalShape, read_goal
-from hiper.envs.alfworld.model import Game, Goal, InitialFacts, Item, Place, Receptacle, TaskType
-from hiper.envs.alfworld.sexpr import Expr, parse
+from hiper.envs.alfworld.goal import TREATMENTS, GoalShape, read_chain, read_goal
+from hiper.envs.alfworld.model import (
+    ChainGoal,
+    Game,
+    Goal,
+    InitialFacts,
+    Item,
+    Place,
+    Receptacle,
+    SubGoal,
+    TaskType,
+)
+from hiper.envs.alfworld.problem import ABILITIES, STATES, read_problem
 from hiper.envs.alfworld.text import join_names, list_names
 from hiper.envs.alfworld.versions import read_texts
-from hiper.envs.alfworld.world import won_from_the_start
+from hiper.envs.alfworld.winning import won_from_the_start
 from hiper.errors import DataError
 
 __all__ = ["UnplayableGameError", "parse_game"]
 
-_ABILITIES = (
-    "pickupable",
-    "cleanable",
-    "heatable",
-    "coolable",
-    "sliceable",
-    "toggleable",
-    "isreceptacleobject",
-)
-_STATES = ("isclean", "ishot", "iscool", "issliced", "istoggled")
-_RELATIONS = (
-    "atlocation",
-    "receptacleatlocation",
-    "objectatlocation",
-    "receptacletype",
-    "objecttype",
-    "cancontain",
-    "inreceptacle",
-    "inreceptacleobject",
-)
-_ARITY = {
-    **dict.fromkeys(_RELATIONS, 2),
-    **dict.fromkeys((*_ABILITIES, *_STATES, "openable", "opened"), 1),
-}
 _ROOM = "You are in the middle of a room. Looking quickly around you, you see "
 _WELCOME = "-= Welcome to TextWorld, ALFRED! =-"
 
@@ -55,63 +42,87 @@ def parse_game(text: str | bytes, source: str) -> Game:
     """Parse one game file. `source` names it in messages. Raises `DataError` when the file cannot be used."""
     raw = text.encode() if isinstance(text, str) else text
     try:
-        document = json.loads(raw)
-        if not isinstance(document, dict):
-            raise ValueError("it is not a JSON object")
-        if document.get("solvable") is not True:
+        document = _Document.read(raw)
+        if not document.solvable:
             raise UnplayableGameError(f"{source}: the game is marked unsolvable", "leave it out, as the original does")
-        game = _Builder(document, source, hashlib.sha256(raw).hexdigest()).build()
+        game = _Builder(document, source).build()
         if won_from_the_start(game):
             raise ValueError("its goal is true before the first command")
         return game
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: not a game file: {error}", "download the game files again") from error
     except KeyError as error:
         raise DataError(f"{source}: corrupt game: nothing known about {error}", "download it again") from error
-    except (UnicodeDecodeError, ValueError) as error:
+    except RecursionError as error:
+        raise DataError(f"{source}: not a game file: it nests too deeply", "download it again") from error
+    except ValueError as error:
         raise DataError(
             f"{source}: unusable game: {error}", "use the json_2.1.2 game files of alfworld 0.4.x"
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The fields of a game file, their types checked."""
+
+    raw: bytes
+    domain: str
+    grammar: str
+    problem: str
+    solvable: bool
+    walkthrough: tuple[str, ...]
+    shortest_plan: int | None
+
+    @classmethod
+    def read(cls, raw: bytes) -> "_Document":
+        fields = json.loads(raw.decode())
+        if not isinstance(fields, dict):
+            raise ValueError("it is not a JSON object")
+        domain, grammar, problem = (_text(fields, name) for name in ("pddl_domain", "grammar", "pddl_problem"))
+        walkthrough, shortest = fields.get("walkthrough", []), fields.get("shortest_plan")
+        if not isinstance(walkthrough, list) or not all(isinstance(command, str) for command in walkthrough):
+            raise ValueError("its walkthrough is not a list of commands")
+        if shortest is not None and not isinstance(shortest, int):
+            raise ValueError("its shortest_plan is not a number of commands")
+        solvable = fields.get("solvable") is True
+        return cls(raw, domain, grammar, problem, solvable, tuple(walkthrough), shortest)
+
+    def content_sha256(self) -> str:
+        return hashlib.sha256("\0".join((self.problem, self.grammar, self.domain)).encode()).hexdigest()
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    text = fields.get(name)
+    if not isinstance(text, str):
+        raise ValueError(f"its field {name!r} is missing or not a text")
+    return text
+
+
 class _Builder:
-    """The steps from JSON document to `Game`, sharing the intermediate tables."""
+    """The steps from document to `Game`, sharing the intermediate tables."""
 
-    def __init__(self, document: dict[str, object], source: str, sha256: str) -> None:
+    def __init__(self, document: _Document, source: str) -> None:
         self.source = source
-        self.sha256 = sha256
-        self.problem, self.grammar, self.domain = (
-            self._text(document, field) for field in ("pddl_problem", "grammar", "pddl_domain")
-        )
-        walkthrough = document.get("walkthrough", [])
-        if not isinstance(walkthrough, list):
-            raise ValueError("its walkthrough is not a list")
-        self.walkthrough = tuple(str(command) for command in walkthrough)
-        self.texts = read_texts(self.domain, self.grammar)
-
-    @staticmethod
-    def _text(document: dict[str, object], field: str) -> str:
-        value = document.get(field)
-        if not isinstance(value, str):
-            raise ValueError(f"its field {field!r} is missing or not a text")
-        return value
+        self.document = document
+        self.texts = read_texts(document.domain, document.grammar)
+        self.problem = read_problem(document.problem)
 
     def build(self) -> Game:
-        self._read_problem()
         self._name_things()
         receptacles, items = self._receptacles(), self._items()
         places = self._places(receptacles)
         all_names = list_names([r.name for r in receptacles])
-        content = "\0".join((self.problem, self.grammar, self.domain))
         return Game(
             source=self.source,
             version=self.texts.version,
-            sha256=self.sha256,
-            content_sha256=hashlib.sha256(content.encode()).hexdigest(),
+            sha256=hashlib.sha256(self.document.raw).hexdigest(),
+            content_sha256=self.document.content_sha256(),
+            file_bytes=len(self.document.raw),
             task=self.texts.task,
-            help=self.texts.help,
-            walkthrough=self.walkthrough,
-            goal=self._resolve(read_goal(self.goal), items, receptacles),
+            help=intern(self.texts.help),
+            walkthrough=self.document.walkthrough,
+            shortest_plan=self.document.shortest_plan,
+            goal=self._goal(items, receptacles),
             items=items,
             receptacles=receptacles,
             places=places,
@@ -121,29 +132,10 @@ class _Builder:
             start=self._start(),
         )
 
-    def _read_problem(self) -> None:
-        """Split the problem into declared kinds, facts by predicate, and the goal. Facts are a set: they repeat."""
-        match parse(self.problem.lower()):
-            case [["define", *parts]]:
-                sections = {part[0]: part[1:] for part in parts if isinstance(part, list) and part}
-            case _:
-                raise ValueError("its problem is not a PDDL definition")
-        self.kinds: dict[str, str] = {}
-        pending: list[str] = []
-        words = iter(_words(sections[":objects"]))
-        for word in words:
-            if word == "-":
-                self.kinds.update(dict.fromkeys(pending, next(words)))
-                pending = []
-            else:
-                pending.append(word)
-        self.facts = _read_facts(sections[":init"])
-        (self.goal,) = sections[":goal"]
-
     def _name_things(self) -> None:
         """Give every id its shown name: within a base name the first id has the highest number."""
         by_base: dict[str, list[str]] = defaultdict(list)
-        for symbol in sorted(symbol for symbol in self.kinds if "_bar_" in symbol):
+        for symbol in sorted(symbol for symbol in self.problem.kinds if "_bar_" in symbol):
             base = symbol.partition("_bar_")[0] + ("basin" if "basin" in symbol else "")
             by_base[base].append(symbol)
         self.names = {
@@ -151,34 +143,23 @@ class _Builder:
             for base, symbols in by_base.items()
             for i, symbol in enumerate(symbols)
         }
-        self.receptacle_ids = [s for s in sorted(self.names) if self.kinds[s] == "receptacle"]
-        self.item_ids = [s for s in sorted(self.names) if self.kinds[s] == "object"]
+        self.receptacle_ids = [s for s in sorted(self.names) if self.problem.kinds[s] == "receptacle"]
+        self.item_ids = [s for s in sorted(self.names) if self.problem.kinds[s] == "object"]
         self.receptacle_index = {symbol: i for i, symbol in enumerate(self.receptacle_ids)}
         self.item_index = {symbol: i for i, symbol in enumerate(self.item_ids)}
-        self.receptacle_place = self._function("receptacleatlocation")
-        ((_, start),) = self.facts["atlocation"]
+        self.receptacle_place = self.problem.function("receptacleatlocation")
+        ((_, start),) = self.problem.facts["atlocation"]
         locations = sorted({start, *self.receptacle_place.values()})
         self.place_index = {location: i for i, location in enumerate(locations)}
         self.start_place = self.place_index[start]
 
-    def _function(self, predicate: str) -> dict[str, str]:
-        """A relation that must be a function of its first argument."""
-        pairs = self.facts[predicate]
-        function = {symbol: intern(value) for symbol, value in pairs}
-        if len(function) != len(pairs):
-            raise ValueError(f"it has two {predicate} facts for one thing")
-        return function
-
-    def _unary(self, predicate: str) -> set[str]:
-        return {symbol for (symbol,) in self.facts[predicate]}
-
     def _receptacles(self) -> tuple[Receptacle, ...]:
-        types = self._function("receptacletype")
+        types = self.problem.function("receptacletype")
         accepted: dict[str, set[str]] = defaultdict(set)
-        for receptacle_type, item_type in self.facts["cancontain"]:
+        for receptacle_type, item_type in self.problem.facts["cancontain"]:
             accepted[receptacle_type].add(intern(item_type))
         accepts = {kind: frozenset(accepted[kind]) for kind in set(types.values())}
-        openable = self._unary("openable")
+        openable = self.problem.unary("openable")
         return tuple(
             Receptacle(
                 index=i,
@@ -192,14 +173,14 @@ class _Builder:
         )
 
     def _items(self) -> tuple[Item, ...]:
-        types = self._function("objecttype")
+        types = self.problem.function("objecttype")
         abilities: dict[str, set[str]] = defaultdict(set)
-        for ability in _ABILITIES:
-            for symbol in self._unary(ability):
+        for ability in ABILITIES:
+            for symbol in self.problem.unary(ability):
                 abilities[symbol].add(ability)
         shared = {frozenset(words): frozenset(words) for words in (*abilities.values(), ())}
         inside: dict[str, list[str]] = defaultdict(list)
-        for inner, outer in sorted(self.facts["inreceptacleobject"]):
+        for inner, outer in sorted(self.problem.facts["inreceptacleobject"]):
             inside[outer].append(self.names[inner])
         return tuple(
             Item(
@@ -231,10 +212,10 @@ class _Builder:
 
     def _start(self) -> InitialFacts:
         contents: list[set[int]] = [set() for _ in self.receptacle_ids]
-        for item, receptacle in self.facts["inreceptacle"]:
+        for item, receptacle in self.problem.facts["inreceptacle"]:
             contents[self.receptacle_index[receptacle]].add(self.item_index[item])
         located: list[set[int]] = [set() for _ in self.item_ids]
-        for item, location in self.facts["objectatlocation"]:
+        for item, location in self.problem.facts["objectatlocation"]:
             # A location no receptacle is at can never be visited, so nothing there can ever be shown.
             if location in self.place_index:
                 located[self.item_index[item]].add(self.place_index[location])
@@ -242,50 +223,34 @@ class _Builder:
             place=self.start_place,
             contents=tuple(tuple(sorted(found)) for found in contents),
             located=tuple(frozenset(found) for found in located),
-            opened=frozenset(self.receptacle_index[symbol] for symbol in self._unary("opened")),
+            opened=frozenset(self.receptacle_index[symbol] for symbol in self.problem.unary("opened")),
             marks=tuple(
-                (state, frozenset(self.item_index[symbol] for symbol in self._unary(state))) for state in _STATES
+                (state, frozenset(self.item_index[symbol] for symbol in self.problem.unary(state))) for state in STATES
             ),
         )
 
-    @staticmethod
-    def _resolve(shape: GoalShape, items: tuple[Item, ...], receptacles: tuple[Receptacle, ...]) -> Goal:
-        ability, _ = TREATMENTS.get(shape.task_type, ("", ""))
-        light = shape.task_type is TaskType.LIGHT
-        return Goal(
-            task_type=shape.task_type,
-            items=frozenset(
-                o.index for o in items if o.type == shape.item_type and (not ability or ability in o.abilities)
-            ),
-            receptacles=frozenset(r.index for r in receptacles if not light and r.type == shape.target_type),
-            lamps=frozenset(
-                o.index for o in items if light and o.type == shape.target_type and "toggleable" in o.abilities
-            ),
+    def _goal(self, items: tuple[Item, ...], receptacles: tuple[Receptacle, ...]) -> Goal | ChainGoal:
+        chain = read_chain(self.problem.goal)
+        if chain is None:
+            return _resolve(read_goal(self.problem.goal), items, receptacles)
+        return ChainGoal(
+            tuple(
+                SubGoal(self.item_index[link.item], link.treatment, self.receptacle_index[link.receptacle])
+                for link in chain
+            )
         )
 
 
-def _read_facts(expressions: list[Expr]) -> dict[str, set[tuple[str, ...]]]:
-    """Arguments of the facts by predicate. Raises `ValueError` for a fact this engine does not know."""
-    facts: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for fact in expressions:
-        if not isinstance(fact, list) or not fact:
-            raise ValueError(f"it has {fact!r} where a fact belongs")
-        if fact[0] == "=":
-            continue  # the metric of a planner
-        predicate, *arguments = _words(fact)
-        facts[predicate].add(tuple(arguments))
-    for predicate, found in facts.items():
-        for arguments in found:
-            if len(arguments) != _ARITY.get(predicate):
-                raise ValueError(f"its fact ({' '.join((predicate, *arguments))}) is not one this engine knows")
-    return facts
-
-
-def _words(expr: Expr) -> list[str]:
-    """The expression as a flat list of words. Raises `ValueError` when it nests."""
-    if isinstance(expr, str):
-        raise ValueError(f"its problem has the word {expr!r} where a list belongs")
-    words = [word for word in expr if isinstance(word, str)]
-    if len(words) < len(expr):
-        raise ValueError("its problem nests where a flat list belongs")
-    return words
+def _resolve(shape: GoalShape, items: tuple[Item, ...], receptacles: tuple[Receptacle, ...]) -> Goal:
+    ability, _ = TREATMENTS.get(shape.task_type, ("", ""))
+    light = shape.task_type is TaskType.LIGHT
+    return Goal(
+        task_type=shape.task_type,
+        items=frozenset(
+            o.index for o in items if o.type == shape.item_type and (not ability or ability in o.abilities)
+        ),
+        receptacles=frozenset(r.index for r in receptacles if not light and r.type == shape.target_type),
+        lamps=frozenset(
+            o.index for o in items if light and o.type == shape.target_type and "toggleable" in o.abilities
+        ),
+    )

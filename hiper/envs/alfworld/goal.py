@@ -1,7 +1,10 @@
-"""The goal of a game: recognising which of the six shapes it has (spec 1.7).
+"""The goal of a game: recognising which of the six shapes it has (spec 1.7), or that it is a chain (spec 6.1).
 
 A goal is a conjunction with existential quantifiers. Conjunction and quantifier commute as long as no variable name is
 used twice for different things, so a goal is compared as a flat set of atoms with its variables renamed by role.
+
+A chain is our own extension: `(in-order LINK LINK ...)`, each link a conjunction over named things, e.g.
+`(and (isClean apple_bar_01) (inReceptacle apple_bar_01 shelf_bar_02))`.
 """
 
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from hiper.envs.alfworld.model import TaskType
 from hiper.envs.alfworld.sexpr import Expr
 
-__all__ = ["TREATMENTS", "GoalShape", "read_goal"]
+__all__ = ["TREATMENTS", "GoalShape", "Link", "read_chain", "read_goal"]
 
 Atom = tuple[str, ...]
 
@@ -20,6 +23,7 @@ TREATMENTS: dict[TaskType, tuple[str, str]] = {
     TaskType.COOL: ("coolable", "iscool"),
 }
 """Task type to the ability an item needs and the state it must reach."""
+_LINK_STATES = {TaskType.PLACE: ("", ""), **TREATMENTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,36 @@ def read_goal(expr: Expr) -> GoalShape:
         if shape.atoms() == renamed:
             return shape
     raise ValueError("its goal has none of the six known shapes")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One sub-goal of a chain, by the ids of the problem."""
+
+    item: str
+    treatment: TaskType
+    receptacle: str
+
+
+def read_chain(expr: Expr) -> list[Link] | None:
+    """Read the links of a chain (lower-cased); None for another goal. Raises `ValueError` for an unusable one."""
+    match expr:
+        case ["in-order", *links]:
+            chain = [_read_link(link) for link in links]
+        case _:
+            return None
+    if not chain or len({link.item for link in chain}) < len(chain):
+        raise ValueError("its chain of sub-goals is empty or has one thing twice")
+    return chain
+
+
+def _read_link(expr: Expr) -> Link:
+    atoms = set(_flatten(expr, {}))
+    ((_, item, receptacle),) = (atom for atom in atoms if atom[0] == "inreceptacle" and len(atom) == 3)
+    for treatment, (_, state) in _LINK_STATES.items():
+        if atoms == {("inreceptacle", item, receptacle), *([(state, item)] if state else [])}:
+            return Link(item, treatment, receptacle)
+    raise ValueError("its chain has a sub-goal that is not one of place, clean, heat and cool")
 
 
 def _flatten(expr: Expr, kinds: dict[str, str]) -> Iterator[Atom]:

@@ -13,14 +13,38 @@ from hiper.envs.alfworld.furniture import ABILITIES, ACCEPTS, DEMO, LAMP_HOLDERS
 from hiper.envs.alfworld.model import TaskType
 from hiper.errors import DataError
 
-__all__ = ["DEMO_SIZE", "DEMO_TYPES", "MAX_SIZE", "MIN_SIZE", "GameSpec", "Layout", "draw_layout"]
+__all__ = [
+    "DEMO_SIZE",
+    "DEMO_TYPES",
+    "MAX_SIZE",
+    "MAX_STEPS",
+    "MIN_SIZE",
+    "STATIONS",
+    "TREATABLE",
+    "GameSpec",
+    "Layout",
+    "Task",
+    "draw_game",
+    "draw_kinds",
+    "draw_others",
+    "draw_places",
+    "generator_for",
+]
 
 MIN_SIZE, MAX_SIZE = 3, 60
+MAX_STEPS = 50
+"""Step limit of the original."""
 DEMO_SIZE = "demo"
 DEMO_TYPES = (TaskType.PLACE, TaskType.CLEAN, TaskType.COOL, TaskType.HEAT)
 _PREFIX = "synth-alfworld"
-_STATIONS = {TaskType.CLEAN: "SinkBasin", TaskType.HEAT: "Microwave", TaskType.COOL: "Fridge"}
-_ABILITY = {TaskType.CLEAN: "cleanable", TaskType.HEAT: "heatable", TaskType.COOL: "coolable"}
+STATIONS = {TaskType.CLEAN: "SinkBasin", TaskType.HEAT: "Microwave", TaskType.COOL: "Fridge"}
+"""Where things are treated."""
+TREATABLE = {
+    TaskType.CLEAN: ABILITIES["cleanable"],
+    TaskType.HEAT: ABILITIES["heatable"],
+    TaskType.COOL: ABILITIES["coolable"],
+}
+"""Types of the things that can be treated."""
 _ROOMS_FOR = {
     TaskType.CLEAN: ("kitchen", "bathroom"),
     TaskType.HEAT: ("kitchen",),
@@ -60,6 +84,11 @@ class GameSpec:
         """`synth-alfworld/<size>/<type>/<seed>`."""
         return f"{_PREFIX}/{self.size}/{self.task_type.value}/{self.seed}"
 
+    @property
+    def max_steps(self) -> int:
+        """Step limit, as in the original."""
+        return MAX_STEPS
+
     @classmethod
     def from_id(cls, task_id: str) -> "GameSpec":
         """Read a task id. Raises `DataError` when it is not one."""
@@ -76,14 +105,15 @@ class GameSpec:
             ) from error
         return spec
 
-    def rng(self) -> random.Random:
-        """A generator of its own, the same on every machine."""
-        return random.Random(int.from_bytes(hashlib.sha256(self.task_id.encode()).digest()))
+
+def generator_for(task_id: str) -> random.Random:
+    """A random generator of the task's own, the same on every machine."""
+    return random.Random(int.from_bytes(hashlib.sha256(task_id.encode()).digest()))
 
 
-@dataclass(slots=True)
-class Layout:
-    """A drawn room and its task. Types are written as in game files, e.g. `CounterTop`."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done. Types are written as in game files, e.g. `CounterTop`."""
 
     task_type: TaskType
     item_type: str
@@ -91,6 +121,12 @@ class Layout:
     """Receptacle type; for LIGHT the lamp's type."""
     wording: int
     """Which of the two sentences of the task type."""
+
+
+@dataclass(slots=True)
+class Layout:
+    """A drawn room."""
+
     receptacles: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     """By receptacle: number of its place."""
@@ -104,46 +140,63 @@ class Layout:
         return [i for i, kind in enumerate(self.receptacles) if kind != but and item_type in ACCEPTS[kind]]
 
 
-def draw_layout(spec: GameSpec) -> Layout:
-    """The room and task that `spec` names; always the same."""
-    rng = spec.rng()
+def draw_game(spec: GameSpec) -> tuple[Task, Layout]:
+    """The task and the room that `spec` names; always the same."""
+    rng = generator_for(spec.task_id)
     if isinstance(spec.size, str):
         return _draw_demo(spec.task_type, rng)
     return _draw_room(spec.task_type, spec.size, rng)
 
 
-def _draw_room(task_type: TaskType, size: int, rng: random.Random) -> Layout:
+def _draw_room(task_type: TaskType, size: int, rng: random.Random) -> tuple[Task, Layout]:
     room = ROOMS[rng.choice(_ROOMS_FOR.get(task_type, tuple(ROOMS)))]
-    layout, needed = _draw_task(task_type, room, rng)
+    task, needed = _draw_task(task_type, room, rng)
+    kinds = draw_kinds(room, needed, size, rng)
+    layout = Layout(kinds, draw_places(size, rng))
+    _put_goal_items(task, layout, rng)
+    draw_others(layout, [kind for kind in room.items if kind != task.item_type], rng)
+    if task_type is TaskType.LIGHT:
+        holders = [i for i, kind in enumerate(layout.receptacles) if kind in LAMP_HOLDERS]
+        layout.items.append((task.target_type, rng.choice(holders)))
+    _chill(task, layout, rng)
+    return task, layout
+
+
+def draw_kinds(room: Room, needed: list[str], size: int, rng: random.Random) -> list[str]:
+    """Types of `size` receptacles, among them those `needed`."""
     once = [kind for kind in room.once if kind not in needed]
     rng.shuffle(once)
     kinds = [*needed, *once][:size]
     kinds += [rng.choice(room.fill) for _ in range(size - len(kinds))]
     rng.shuffle(kinds)
-    layout.receptacles = kinds
+    return kinds
+
+
+def draw_places(size: int, rng: random.Random) -> list[int]:
+    """Place of each of `size` receptacles: now and then two in a row share one."""
+    places: list[int] = []
     for i in range(size):
         shares = i > 0 and rng.random() < _SHARED_PLACE
-        layout.places.append(layout.places[-1] + (0 if shares else 1) if i else 0)
-    _put_goal_items(layout, rng)
-    others = [kind for kind in room.items if kind != layout.item_type]
+        places.append(places[-1] + (0 if shares else 1) if i else 0)
+    return places
+
+
+def draw_others(layout: Layout, kinds: list[str], rng: random.Random) -> None:
+    """Add things that the task does not ask for, one to one and a half times as many as there are receptacles."""
+    size = len(layout.receptacles)
     for _ in range(rng.randrange(size, size * 3 // 2 + 2)):
-        kind = rng.choice(others)
+        kind = rng.choice(kinds)
         if where := layout.accepting(kind):
             layout.items.append((kind, rng.choice(where)))
-    if task_type is TaskType.LIGHT:
-        holders = [i for i, kind in enumerate(layout.receptacles) if kind in LAMP_HOLDERS]
-        layout.items.append((layout.target_type, rng.choice(holders)))
-    _chill(layout, rng)
-    return layout
 
 
-def _draw_task(task_type: TaskType, room: Room, rng: random.Random) -> tuple[Layout, list[str]]:
+def _draw_task(task_type: TaskType, room: Room, rng: random.Random) -> tuple[Task, list[str]]:
     """Item, target, and the receptacle types the task cannot do without: at most three."""
     kinds = tuple(dict.fromkeys((*room.once, *room.fill)))
-    station = _STATIONS.get(task_type, "")
+    station = STATIONS.get(task_type, "")
     options = []
     for item in room.items:
-        if task_type in _ABILITY and item not in ABILITIES[_ABILITY[task_type]]:
+        if item not in TREATABLE.get(task_type, room.items):
             continue
         homes = [kind for kind in kinds if item in ACCEPTS[kind] and kind != station]
         if len(homes) > 1:
@@ -152,51 +205,52 @@ def _draw_task(task_type: TaskType, room: Room, rng: random.Random) -> tuple[Lay
     wording = rng.randrange(2)
     if task_type is TaskType.LIGHT:
         holder = rng.choice([kind for kind in kinds if kind in LAMP_HOLDERS])
-        return Layout(task_type, item, rng.choice(LAMPS), wording), [holder, rng.choice(homes)]
+        return Task(task_type, item, rng.choice(LAMPS), wording), [holder, rng.choice(homes)]
     target, source = rng.sample(homes, 2)
-    return Layout(task_type, item, target, wording), [kind for kind in (target, source, station) if kind]
+    return Task(task_type, item, target, wording), [kind for kind in (target, source, station) if kind]
 
 
-def _put_goal_items(layout: Layout, rng: random.Random) -> None:
+def _put_goal_items(task: Task, layout: Layout, rng: random.Random) -> None:
     """The things the task needs, outside the target, and now and then another of the kind to tell apart."""
-    target = "" if layout.task_type is TaskType.LIGHT else layout.target_type
-    outside = layout.accepting(layout.item_type, but=target)
-    needed = 2 if layout.task_type is TaskType.TWO else 1
-    layout.items += [(layout.item_type, rng.choice(outside)) for _ in range(needed)]
+    target = "" if task.task_type is TaskType.LIGHT else task.target_type
+    outside = layout.accepting(task.item_type, but=target)
+    needed = 2 if task.task_type is TaskType.TWO else 1
+    layout.items += [(task.item_type, rng.choice(outside)) for _ in range(needed)]
     if rng.random() < 0.5:
-        inside_is_not_won = layout.task_type is not TaskType.PLACE
-        where = layout.accepting(layout.item_type) if inside_is_not_won else outside
-        layout.items.append((layout.item_type, rng.choice(where)))
+        inside_is_not_won = task.task_type is not TaskType.PLACE
+        where = layout.accepting(task.item_type) if inside_is_not_won else outside
+        layout.items.append((task.item_type, rng.choice(where)))
 
 
-def _chill(layout: Layout, rng: random.Random) -> None:
+def _chill(task: Task, layout: Layout, rng: random.Random) -> None:
     """Let some things in fridges start cold, except where that would win at once."""
     for i, (kind, where) in enumerate(layout.items):
-        wins = layout.task_type is TaskType.COOL and kind == layout.item_type
+        wins = task.task_type is TaskType.COOL and kind == task.item_type
         can_be_cold = layout.receptacles[where] == "Fridge" and kind in ABILITIES["coolable"] and not wins
         if can_be_cold and rng.random() < _COLD:
             layout.cold.add(i)
 
 
-def _draw_demo(task_type: TaskType, rng: random.Random) -> Layout:
+def _draw_demo(task_type: TaskType, rng: random.Random) -> tuple[Task, Layout]:
     """A demo kitchen: 6-8 places with one receptacle each, 4-6 things of eight kinds, mostly where they belong."""
     kinds = ["CounterTop", "DiningTable", "Fridge", "Microwave", "SinkBasin", "Cabinet"]
     if rng.random() < 0.5:
         kinds.append("Cabinet")
     if rng.random() < 0.5:
         kinds.append(rng.choice(("Drawer", "Shelf")))
-    station = _STATIONS.get(task_type, "")
-    items = [kind for kind in DEMO if task_type not in _ABILITY or kind in ABILITIES[_ABILITY[task_type]]]
+    station = STATIONS.get(task_type, "")
+    items = [kind for kind in DEMO if kind in TREATABLE.get(task_type, DEMO)]
     item = rng.choice(items)
     targets = [kind for kind in ("CounterTop", "DiningTable", "Cabinet", "Fridge", "Shelf") if kind in kinds]
     target = rng.choice([kind for kind in targets if kind != station and item in ACCEPTS[kind]])
-    layout = Layout(task_type, item, target, rng.randrange(2), kinds, list(range(len(kinds))))
+    task = Task(task_type, item, target, rng.randrange(2))
+    layout = Layout(kinds, list(range(len(kinds))))
     avoided = target if task_type is TaskType.PLACE else ""
     layout.items.append((item, _at_home(layout, item, avoided, rng)))
     for _ in range(rng.randrange(3, 6)):
         kind = rng.choice(tuple(DEMO))
         layout.items.append((kind, _at_home(layout, kind, avoided if kind == item else "", rng)))
-    return layout
+    return task, layout
 
 
 def _at_home(layout: Layout, kind: str, but: str, rng: random.Random) -> int:

@@ -8,7 +8,10 @@ game may be shared by any number of sessions and threads.
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Game", "Goal", "InitialFacts", "Item", "Place", "Receptacle", "TaskType"]
+__all__ = ["HORIZON", "ChainGoal", "Game", "Goal", "InitialFacts", "Item", "Place", "Receptacle", "SubGoal", "TaskType"]
+
+HORIZON = "horizon"
+"""Task type of generated games whose sub-tasks are chained: not one of ALFWorld's."""
 
 
 class TaskType(StrEnum):
@@ -77,6 +80,24 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
+class SubGoal:
+    """One sub-task of a chain: `item`, treated, is in `receptacle`."""
+
+    item: int
+    treatment: TaskType
+    """PLACE (none), CLEAN, HEAT or COOL."""
+    receptacle: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainGoal:
+    """What wins a horizon game: all sub-goals true, each reached after the one before it (see `winning`)."""
+
+    subgoals: tuple[SubGoal, ...]
+    """At least one; no two are about the same item."""
+
+
+@dataclass(frozen=True, slots=True)
 class InitialFacts:
     """The changeable facts a session starts from."""
 
@@ -91,7 +112,7 @@ class InitialFacts:
     """By state word (isclean, ishot, iscool, issliced, istoggled): items in that state."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Game:
     """One parsed game file."""
 
@@ -103,11 +124,15 @@ class Game:
     """Of the file's bytes."""
     content_sha256: str
     """Of problem, grammar and domain joined by zero bytes: equal for re-serialised files (spec 5)."""
+    file_bytes: int
+    """Size of the file."""
     task: str
     """The task sentence, e.g. `Your task is to: put a clean mug in cabinet.`"""
     help: str
     walkthrough: tuple[str, ...]
-    goal: Goal
+    shortest_plan: int | None
+    """Commands of the shortest plan; None where the file does not say, as in the real ones."""
+    goal: Goal | ChainGoal
     items: tuple[Item, ...]
     receptacles: tuple[Receptacle, ...]
     places: tuple[Place, ...]
@@ -120,6 +145,6 @@ class Game:
     start: InitialFacts
 
     @property
-    def task_type(self) -> TaskType:
-        """Type of the task, as its goal says."""
-        return self.goal.task_type
+    def task_type(self) -> str:
+        """Type of the task, as its goal says: a `TaskType`, or `HORIZON`."""
+        return self.goal.task_type.value if isinstance(self.goal, Goal) else HORIZON

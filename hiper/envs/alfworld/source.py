@@ -1,14 +1,15 @@
 """ALFWorld tasks from real game files.
 
-A task id is `<split>/<task>/<trial>`. Games are parsed when first asked for and kept in a bounded cache; a
-parsed game is immutable and shared by all its sessions.
+A task id is `<split>/<task>/<trial>`. Games are parsed when first asked for and kept in a bounded cache; a parsed game
+is immutable and shared by all its sessions.
 """
 
 import hashlib
 import json
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from hiper.envs.alfworld.cache import DEFAULT_CACHE_BYTES, GameCache
 from hiper.envs.alfworld.engine import AlfworldEpisode
 from hiper.envs.alfworld.game import parse_game
 from hiper.envs.alfworld.model import Game
@@ -28,7 +29,7 @@ def describe_game(task_id: str, split: str, game: Game) -> TaskInfo:
     return TaskInfo(
         task_id=task_id,
         env=EnvName.ALFWORLD.value,
-        task_type=game.task_type.value,
+        task_type=game.task_type,
         split=split,
         sha256=game.sha256,
         goal=game.task.removeprefix(_TASK_PREFIX),
@@ -36,18 +37,18 @@ def describe_game(task_id: str, split: str, game: Game) -> TaskInfo:
 
 
 class AlfworldFiles:
-    """The playable games below `path` (see `storage.open_storage`); at most `cache_games` stay parsed.
+    """The playable games below `path` (see `storage.open_storage`); `cache_bytes` of game files stay parsed.
 
     Raises `DataError` when `path` holds no games. Left-out games are counted in `skipped`.
     """
 
     env = EnvName.ALFWORLD.value
 
-    def __init__(self, path: str | Path, *, cache_games: int = 1024) -> None:
+    def __init__(self, path: str | Path, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._storage = open_storage(Path(path))
         self._ids: dict[str, list[str]] = {}
         self._sha256: dict[str, str] = {}
-        self.game = lru_cache(maxsize=cache_games)(self._load)
+        self.game = GameCache(self._load, cache_bytes)
         """Parsed game of a task id."""
 
     @cached_property
@@ -96,7 +97,7 @@ class AlfworldFiles:
         if full:
             game = self.game(task_id)
             self._sha256[task_id] = game.sha256
-            return TaskPin(task_id, game.task_type.value, split, game.sha256, game.content_sha256)
+            return TaskPin(task_id, game.task_type, split, game.sha256, game.content_sha256)
         if task_id not in self._sha256:
             self._sha256[task_id] = hashlib.sha256(self._read(task_id)).hexdigest()
         return TaskPin(task_id, name.partition("-")[0], split, self._sha256[task_id])

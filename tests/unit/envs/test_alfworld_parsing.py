@@ -26,7 +26,7 @@ def parse(**fields: object) -> None:
     ],
 )
 def test_the_goal_tells_the_task_type(goal: str, task_type: TaskType) -> None:
-    assert kitchen(goal).task_type is task_type
+    assert kitchen(goal).task_type == task_type
 
 
 def test_task_and_help_text_come_from_the_grammar_with_its_escapes() -> None:

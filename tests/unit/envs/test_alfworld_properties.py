@@ -82,7 +82,7 @@ def test_the_goal_seen_from_outside_agrees_with_the_engine(spec: GameSpec, choic
     for action in actions[:-1] if won else actions:
         inspection.step(action)
     last = actions[-1] if won and actions else ""
-    needed = 2 if game.task_type is TaskType.TWO else 1
+    needed = 2 if game.task_type == TaskType.TWO else 1
     wanted = {game.items[i].name for i in game.goal.items}
     counts = []
     for r in sorted(game.goal.receptacles):

@@ -27,7 +27,7 @@ def plays(game: Game) -> list[tuple[str, bool]]:
 def test_every_walkthrough_wins_at_its_last_command_only() -> None:
     for spec in SPECS:
         game = generate_game(spec)
-        assert game.task_type is spec.task_type
+        assert game.task_type == spec.task_type
         won = [won for _, won in plays(game)]
         assert won == [False] * (len(won) - 1) + [True], spec.task_id
 
