@@ -11,7 +11,7 @@ second player of the same trajectory can interfere.
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -19,13 +19,13 @@ from typing import TypeVar
 from hiper import logs
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
-from hiper.envs.base import StepResult
+from hiper.envs.base import StepResult, TaskPin
 from hiper.errors import ConfigError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
 from hiper.rpc.env_endpoint import EnvEndpoint, SessionLost
 from hiper.rpc.patience import TryAgain, persist
 
-__all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep", "TaskInfo"]
+__all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep"]
 
 MAX_ACTION_BYTES = 4096
 """Longer actions are cut before they are sent. No action on offer is that long, so the cut changes no outcome."""
@@ -40,15 +40,6 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class TaskInfo:
-    """A task as a server lists it."""
-
-    task_id: str
-    task_type: str
-    split: str
-
-
-@dataclass(frozen=True, slots=True)
 class EnvInfo:
     """What a server hosts."""
 
@@ -58,6 +49,8 @@ class EnvInfo:
     sessions: int
     splits: dict[str, int]
     """Number of tasks by split."""
+    fingerprint: dict[str, str]
+    """What all its tasks share (`TaskSource.fingerprint`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ class _Session:
     task_id: str
     seed: int
     max_steps: int
-    info: TaskInfo
+    info: TaskPin
     actions: list[str] = field(default_factory=list)
     digest: bytes = b""
     """Hash of what the player saw last; empty before the first observation."""
@@ -111,18 +104,34 @@ class EnvClient:
     async def info(self) -> EnvInfo:
         """Describe a server that answers."""
         reply = await self._anywhere("GetInfo", lambda endpoint: endpoint.info())
-        return EnvInfo(reply.env, reply.data_version, reply.incarnation, reply.sessions, dict(reply.splits))
+        return EnvInfo(
+            reply.env,
+            reply.data_version,
+            reply.incarnation,
+            reply.sessions,
+            dict(reply.splits),
+            dict(reply.fingerprint),
+        )
 
-    async def list_tasks(self, split: str) -> list[TaskInfo]:
+    async def list_tasks(self, split: str) -> list[TaskPin]:
         """Return every task of `split`, sorted by id."""
-        tasks: list[TaskInfo] = []
-        token = ""
+        tasks: list[TaskPin] = []
+        request = pb.ListTasksRequest(split=split, page_size=_PAGE)
         while True:
-            reply = await self._anywhere("ListTasks", partial(_page, split=split, token=token))
-            tasks += [TaskInfo(task.task_id, task.task_type, task.split) for task in reply.tasks]
-            token = reply.next_page_token
-            if not token:
+            reply = await self._anywhere("ListTasks", partial(_list_tasks, request=request))
+            tasks += map(_pin, reply.tasks)
+            request.page_token = reply.next_page_token
+            if not request.page_token:
                 return tasks
+
+    async def pin_tasks(self, task_ids: Sequence[str], *, full: bool = False) -> dict[str, TaskPin]:
+        """Return what the servers have of these tasks, by id; unknown ones are missing. `full`: with second hashes."""
+        pins: dict[str, TaskPin] = {}
+        for start in range(0, len(task_ids), _PAGE):
+            request = pb.ListTasksRequest(task_ids=task_ids[start : start + _PAGE], full=full)
+            reply = await self._anywhere("ListTasks", partial(_list_tasks, request=request))
+            pins |= {task.task_id: _pin(task) for task in reply.tasks}
+        return pins
 
     async def open(self, session_id: str, task_id: str, seed: int, max_steps: int) -> EnvStep:
         """Create and reset a session; returns the first observation. `max_steps` 0 = no limit.
@@ -131,14 +140,14 @@ class EnvClient:
         """
         if session_id in self._sessions:
             raise RunStateError(f"session {session_id} is already open", "close it first")
-        session = _Session(session_id, task_id, seed, max_steps, TaskInfo(task_id, "", ""))
+        session = _Session(session_id, task_id, seed, max_steps, TaskPin(task_id, "", ""))
         first = await self._persist(f"open of session {session_id}", lambda: self._place(session))
         session.digest = _digest(first)
         self._sessions[session_id] = session
         return first
 
-    def describe(self, session_id: str) -> TaskInfo:
-        """Type and split of an open session's task."""
+    def describe(self, session_id: str) -> TaskPin:
+        """Type, split and hash of an open session's task."""
         return self._session(session_id).info
 
     async def step(self, session_id: str, action: str) -> EnvStep:
@@ -204,7 +213,7 @@ class EnvClient:
             session_id=wire_id, task_id=session.task_id, seed=session.seed, max_steps=session.max_steps
         )
         created, incarnation = await endpoint.create(spec)
-        session.info = TaskInfo(session.task_id, created.task_type, created.split)
+        session.info = TaskPin(session.task_id, created.task_type, created.split, created.sha256)
         answer = await endpoint.reset(wire_id, incarnation)
         for index, action in enumerate(session.actions, 1):
             item = pb.StepItem(session_id=wire_id, step_index=index, action=action)
@@ -261,8 +270,12 @@ class EnvClient:
         return await persist(attempt, budget_s, give_up)
 
 
-async def _page(endpoint: EnvEndpoint, *, split: str, token: str) -> pb.ListTasksResponse:
-    return await endpoint.list_tasks(split, _PAGE, token)
+async def _list_tasks(endpoint: EnvEndpoint, *, request: pb.ListTasksRequest) -> pb.ListTasksResponse:
+    return await endpoint.list_tasks(request)
+
+
+def _pin(task: pb.TaskInfo) -> TaskPin:
+    return TaskPin(task.task_id, task.task_type, task.split, task.sha256, task.content_sha256)
 
 
 def _clip(action: str) -> str:

@@ -87,9 +87,8 @@ class EnvEndpoint:
         """Describe the server."""
         return await self._call("GetInfo", self._stub.GetInfo, pb.GetInfoRequest(), self._settings.step_timeout_s)
 
-    async def list_tasks(self, split: str, page_size: int, page_token: str) -> pb.ListTasksResponse:
+    async def list_tasks(self, request: pb.ListTasksRequest) -> pb.ListTasksResponse:
         """One page of tasks."""
-        request = pb.ListTasksRequest(split=split, page_size=page_size, page_token=page_token)
         return await self._call("ListTasks", self._stub.ListTasks, request, self._settings.reset_timeout_s)
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ spread their sessions (README).
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -18,14 +18,14 @@ from hiper import __version__, logs
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.config.sections import EnvSettings
-from hiper.envs.base import TaskInfo, TaskSource
+from hiper.envs.base import TaskInfo, TaskPin, TaskSource
 from hiper.errors import DataError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.rpc.reasons import EnvReason
 from services.env_server.measures import Measures
 from services.env_server.refusals import CODES, Refusal
 from services.env_server.sessions import Answer, SessionSpec, SessionTable
-from services.env_server.wire import session_result, session_spec, step_result
+from services.env_server.wire import session_result, session_spec, step_result, task_info
 
 __all__ = ["MAX_PAGE", "SERVICE", "EnvServicer"]
 
@@ -62,6 +62,7 @@ class EnvServicer(stubs.EnvServiceServicer):
                 max_items=self._settings.max_items,
                 lease_seconds=self._settings.lease_s,
                 splits={split: len(self._source.ids(split)) for split in self._source.splits()},
+                fingerprint=self._source.fingerprint(),
             )
 
     async def CreateSessions(  # noqa: N802
@@ -115,35 +116,53 @@ class EnvServicer(stubs.EnvServiceServicer):
     async def ListTasks(  # noqa: N802
         self, request: pb.ListTasksRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListTasksResponse:
-        """List the tasks of a split after the page token, which is the id the previous page ended with."""
+        """List tasks by id, or those of a split after the page token: the id the previous page ended with."""
         with self._measures.calls["ListTasks"].time():
-            if request.page_size > MAX_PAGE:
-                await _abort(context, EnvReason.PAGE_TOO_LARGE, f"page_size is at most {MAX_PAGE}")
-            if request.split not in self._source.splits():
-                valid = ", ".join(self._source.splits())
-                await _abort(context, EnvReason.UNKNOWN_SPLIT, f"no split {request.split!r} here; there are: {valid}")
-            ids = self._source.ids(request.split)
-            start = bisect_right(ids, request.page_token) if request.page_token else 0
-            page = ids[start : start + (request.page_size or _DEFAULT_PAGE)]
-            reply = pb.ListTasksResponse()
+            page, next_page_token = await self._page(request, context)
+            reply = pb.ListTasksResponse(next_page_token=next_page_token)
             async for task_id, late in _paced(page, context):
-                if late is not None:
-                    await _abort(context, late.reason, late.message)
-                task = self._source.describe(task_id)
-                reply.tasks.append(pb.TaskInfo(task_id=task_id, task_type=task.task_type, split=task.split))
-            reply.next_page_token = page[-1] if start + len(page) < len(ids) else ""
+                pin = late or self._pin(task_id, full=request.full)
+                if isinstance(pin, Refusal):
+                    await _abort(context, pin.reason, pin.message)
+                elif pin is not None:
+                    reply.tasks.append(task_info(pin))
             return reply
 
     def observe(self) -> None:
         """Bring the session gauges up to date."""
         self._measures.sessions(len(self._table), self._table.reaped)
 
+    async def _page(self, request: pb.ListTasksRequest, context: grpc.aio.ServicerContext) -> tuple[Sequence[str], str]:
+        """Ids of the tasks to list now, and the token of the next page."""
+        if max(request.page_size, len(request.task_ids)) > MAX_PAGE:
+            await _abort(context, EnvReason.PAGE_TOO_LARGE, f"page_size is at most {MAX_PAGE}, and so are task_ids")
+        if request.task_ids:
+            return request.task_ids, ""
+        if request.split not in self._source.splits():
+            valid = ", ".join(self._source.splits())
+            await _abort(context, EnvReason.UNKNOWN_SPLIT, f"no split {request.split!r} here; there are: {valid}")
+        ids = self._source.ids(request.split)
+        start = bisect_right(ids, request.page_token) if request.page_token else 0
+        page = ids[start : start + (request.page_size or _DEFAULT_PAGE)]
+        return page, page[-1] if start + len(page) < len(ids) else ""
+
+    def _pin(self, task_id: str, *, full: bool) -> TaskPin | Refusal | None:
+        """Identify a task's content; None if it is unknown here."""
+        try:
+            return self._source.pin(self._source.resolve(task_id), full=full)
+        except DataError as error:
+            refusal = self._unusable(task_id, error)
+            return None if refusal.reason is EnvReason.UNKNOWN_TASK else refusal
+
     def _create(self, spec: SessionSpec) -> TaskInfo | Refusal:
         try:
             return self._table.create(spec) or self._source.describe(self._source.resolve(spec.task_id))
         except DataError as error:
-            listed = any(spec.task_id in self._source.ids(split) for split in self._source.splits())
-            return Refusal(EnvReason.TASK_CORRUPT if listed else EnvReason.UNKNOWN_TASK, str(error))
+            return self._unusable(spec.task_id, error)
+
+    def _unusable(self, task_id: str, error: DataError) -> Refusal:
+        listed = any(task_id in self._source.ids(split) for split in self._source.splits())
+        return Refusal(EnvReason.TASK_CORRUPT if listed else EnvReason.UNKNOWN_TASK, str(error))
 
     def _reset(self, session_id: str) -> Answer | Refusal:
         started = time.perf_counter()

@@ -1,11 +1,11 @@
 """Between the wire and the table's own types."""
 
 from hiper._proto.env.v1 import env_service_pb2 as pb
-from hiper.envs.base import TaskInfo
+from hiper.envs.base import TaskInfo, TaskPin
 from services.env_server.refusals import Refusal
 from services.env_server.sessions import Answer, SessionSpec
 
-__all__ = ["session_result", "session_spec", "step_result"]
+__all__ = ["session_result", "session_spec", "step_result", "task_info"]
 
 
 def session_spec(message: pb.SessionSpec) -> SessionSpec:
@@ -19,6 +19,17 @@ def session_result(session_id: str, outcome: TaskInfo | Refusal) -> pb.SessionRe
         return pb.SessionResult(session_id=session_id, status=outcome.status())
     return pb.SessionResult(
         session_id=session_id, task_type=outcome.task_type, split=outcome.split, sha256=outcome.sha256
+    )
+
+
+def task_info(pin: TaskPin) -> pb.TaskInfo:
+    """Write a task as it is listed."""
+    return pb.TaskInfo(
+        task_id=pin.task_id,
+        task_type=pin.task_type,
+        split=pin.split,
+        sha256=pin.sha256,
+        content_sha256=pin.content_sha256,
     )
 
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 from hiper._proto.common.v1 import types_pb2 as common
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.config import RunConfig
+from hiper.envs.base import TaskPin
 from hiper.errors import DataError
-from hiper.rpc.env_client import TaskInfo
 from hiper.streams import SCHEMA_VERSION
 from hiper.vocabulary import trajectory_id
 
@@ -41,7 +41,7 @@ class TaskPlan:
     """Evaluation task ids, sorted: the same in every run on the same data."""
 
     @classmethod
-    def build(cls, config: RunConfig, train: Sequence[TaskInfo], valid: Sequence[TaskInfo]) -> "TaskPlan":
+    def build(cls, config: RunConfig, train: Sequence[TaskPin], valid: Sequence[TaskPin]) -> "TaskPlan":
         """Select by task type, and the panel by hash of the id. Raises `DataError` if nothing is left."""
         kept = config.env.task_types
         train_ids = sorted(task.task_id for task in train if not kept or task.task_type in kept)

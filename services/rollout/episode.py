@@ -80,7 +80,7 @@ class EpisodePlayer:
 
     async def _play(self, task: Task) -> Trajectory:
         began = time.monotonic()
-        first = await self._env.open(task.trajectory_id, task.task_id, task.seed, task.max_steps)
+        first = await self._env.open(task.trajectory_id, task.task_id, task.env_seed, task.max_steps)
         state = EpisodeState(keep=self._settings.keep, history_turns=self._settings.prompt.history_turns)
         progress = _Progress(task, task_of(first.observation), state, first, env_s=time.monotonic() - began)
         while not progress.shown.done:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from typing import Protocol
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
-from hiper.rpc.env_client import EnvStep, TaskInfo
+from hiper.envs.base import TaskPin
+from hiper.rpc.env_client import EnvStep
 from hiper.streams import Delivery, PublishedPolicy
 
 __all__ = ["Environment", "Outbox", "PolicySource", "TaskInbox"]
@@ -20,7 +21,7 @@ class Environment(Protocol):
         """Start an episode; returns the first observation."""
         ...
 
-    def describe(self, session_id: str) -> TaskInfo:
+    def describe(self, session_id: str) -> TaskPin:
         """Type and split of an open session's task."""
         ...
 

@@ -93,6 +93,30 @@ async def test_a_step_after_the_end_is_refused() -> None:
         assert over.status.reason == "EPISODE_OVER"
 
 
+async def test_tasks_are_listed_with_the_hashes_a_panel_compares() -> None:
+    async with in_process(SETTINGS) as server, raw_stub(server.address) as stub:
+        listed = (await stub.ListTasks(pb.ListTasksRequest(split="valid"), timeout=30)).tasks
+        described = [server.source.describe(task_id) for task_id in server.source.ids("valid")]
+        assert [(task.task_id, task.task_type, task.split, task.sha256) for task in listed] == [
+            (info.task_id, info.task_type, info.split, info.sha256) for info in described
+        ]
+        assert not any(task.content_sha256 for task in listed)
+        info = await stub.GetInfo(pb.GetInfoRequest(), timeout=10)
+        assert dict(info.fingerprint) == server.source.fingerprint()
+
+
+async def test_tasks_can_be_listed_by_id_and_unknown_ones_are_left_out() -> None:
+    async with in_process(SETTINGS) as server, raw_stub(server.address) as stub:
+        outside = "synth-alfworld/demo/pick_and_place_simple/777777"
+        wanted = [server.source.ids("valid")[1], "no/such/task", outside, server.source.ids("train")[0]]
+        reply = await stub.ListTasks(pb.ListTasksRequest(task_ids=wanted, full=True), timeout=30)
+        assert [task.task_id for task in reply.tasks] == [wanted[0], wanted[2], wanted[3]]
+        assert all(task.sha256 and task.content_sha256 for task in reply.tasks)
+        assert reply.next_page_token == ""
+        with pytest.raises(grpc.aio.AioRpcError, match="PAGE_TOO_LARGE"):
+            await stub.ListTasks(pb.ListTasksRequest(task_ids=["x"] * 5001), timeout=30)
+
+
 async def test_unknown_tasks_are_refused_by_name() -> None:
     async with in_process(SETTINGS) as server, raw_stub(server.address) as stub:
         request = pb.CreateSessionsRequest(sessions=[spec(0, "no/such/task"), spec(1, server.source.ids("valid")[0])])

@@ -21,7 +21,7 @@ from hiper._proto.common.v1.types_pb2 import TASK_KIND_TRAIN, LevelValues, Token
 from hiper._proto.trajectory.v1.trajectory_pb2 import Outcome, Task, Trajectory, Turn
 from hiper.config import RunConfig, parse_config
 from hiper.embedded_broker import RunningBroker, resolve_broker, start
-from hiper.rpc.env_client import TaskInfo
+from hiper.envs.base import TaskPin
 from hiper.streams import (
     GROUPS,
     Batches,
@@ -43,8 +43,8 @@ from services.learner.trainer import Trainer
 RUN = "test"
 VOCABULARY = 40
 DEADLINE_S = 60.0
-TRAIN = [TaskInfo(f"train/{n}", "pick", "train") for n in range(6)]
-PANEL = [TaskInfo(f"valid/{n}", "heat" if n % 2 else "pick", "valid_seen") for n in range(3)]
+TRAIN = [TaskPin(f"train/{n}", "pick", "train") for n in range(6)]
+PANEL = [TaskPin(f"valid/{n}", "heat" if n % 2 else "pick", "valid_seen") for n in range(3)]
 
 
 class Crash(BaseException):

@@ -3,12 +3,12 @@
 import pytest
 
 from hiper.config import RunConfig, parse_config
+from hiper.envs.base import TaskPin
 from hiper.errors import DataError
-from hiper.rpc.env_client import TaskInfo
 from services.learner.tasks import TaskPlan
 
-TRAIN = [TaskInfo(f"train/{n}", "heat" if n % 2 else "pick", "train") for n in range(10)]
-VALID = [TaskInfo(f"valid/{n}", "heat" if n % 2 else "pick", "valid_seen") for n in range(8)]
+TRAIN = [TaskPin(f"train/{n}", "heat" if n % 2 else "pick", "train") for n in range(10)]
+VALID = [TaskPin(f"valid/{n}", "heat" if n % 2 else "pick", "valid_seen") for n in range(8)]
 
 
 def config(**tree) -> RunConfig:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
 from hiper.config.sections import CompactPrompt, RolloutSettings, SamplingSettings
+from hiper.envs.base import TaskPin
 from hiper.errors import DataError
 from hiper.plan_execute import CompactPromptBuilder, render_response
-from hiper.rpc.env_client import EnvStep, TaskInfo
+from hiper.rpc.env_client import EnvStep
 from hiper.streams import Delivery, PublishedPolicy
 from hiper.vocabulary import PolicyVersion, StopReason, Switch
 from services.rollout.engine import Engine, Generation, Sampling
@@ -97,6 +98,8 @@ class ScriptedEnv:
     fail_open: Exception | None = None
     fail_step: Exception | None = None
     max_steps: dict[str, int] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    """Seeds of the episodes opened, in order."""
 
     async def open(self, session_id: str, task_id: str, seed: int, max_steps: int) -> EnvStep:
         if self.fail_open:
@@ -104,13 +107,14 @@ class ScriptedEnv:
         if not task_id:
             raise DataError("no task")
         self.opened.add(session_id)
+        self.seeds.append(seed)
         self.open_sessions.add(session_id)
         self.actions[session_id], self.max_steps[session_id] = [], max_steps
         return EnvStep(self.observation.format(step=0), ("open box", "look"))
 
-    def describe(self, session_id: str) -> TaskInfo:
+    def describe(self, session_id: str) -> TaskPin:
         assert session_id in self.open_sessions
-        return TaskInfo("t", "open_box", "train")
+        return TaskPin("t", "open_box", "train")
 
     async def step(self, session_id: str, action: str) -> EnvStep:
         await asyncio.sleep(0)

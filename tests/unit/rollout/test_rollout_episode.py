@@ -95,6 +95,12 @@ async def test_a_malformed_response_is_played_and_marked() -> None:
     assert b'hiper_rollout_format_errors_total{field="action_missing"}' in render()
 
 
+async def test_the_environment_gets_the_panels_seed_and_the_sampler_its_own() -> None:
+    env = ScriptedEnv(length=1)
+    await player(ScriptedEngine([OPEN]), env).play(task(seed=9, env_seed=5))
+    assert env.seeds == [5]
+
+
 async def test_sampling_seeds_are_a_function_of_task_and_turn() -> None:
     async def seeds(seed: int) -> list[int]:
         engine = ScriptedEngine([OPEN])

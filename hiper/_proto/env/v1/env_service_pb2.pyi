@@ -47,6 +47,22 @@ class GetInfoResponse(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class FingerprintEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ENV_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     DATA_VERSION_FIELD_NUMBER: builtins.int
@@ -56,6 +72,7 @@ class GetInfoResponse(google.protobuf.message.Message):
     MAX_ITEMS_FIELD_NUMBER: builtins.int
     LEASE_SECONDS_FIELD_NUMBER: builtins.int
     SPLITS_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
     env: builtins.str
     """Environment name, e.g. `alfworld`."""
     version: builtins.str
@@ -76,6 +93,10 @@ class GetInfoResponse(google.protobuf.message.Message):
     def splits(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """Splits and the number of tasks of each."""
 
+    @property
+    def fingerprint(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What all tasks share and a panel pins: `version`, hashes of common files and texts, seeds of draws."""
+
     def __init__(
         self,
         *,
@@ -88,8 +109,9 @@ class GetInfoResponse(google.protobuf.message.Message):
         max_items: builtins.int = ...,
         lease_seconds: builtins.float = ...,
         splits: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        fingerprint: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["data_version", b"data_version", "env", b"env", "incarnation", b"incarnation", "lease_seconds", b"lease_seconds", "max_items", b"max_items", "max_sessions", b"max_sessions", "sessions", b"sessions", "splits", b"splits", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data_version", b"data_version", "env", b"env", "fingerprint", b"fingerprint", "incarnation", b"incarnation", "lease_seconds", b"lease_seconds", "max_items", b"max_items", "max_sessions", b"max_sessions", "sessions", b"sessions", "splits", b"splits", "version", b"version"]) -> None: ...
 
 global___GetInfoResponse = GetInfoResponse
 
@@ -439,20 +461,30 @@ class ListTasksRequest(google.protobuf.message.Message):
     SPLIT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    TASK_IDS_FIELD_NUMBER: builtins.int
+    FULL_FIELD_NUMBER: builtins.int
     split: builtins.str
     """Split to list."""
     page_size: builtins.int
     """Tasks in a page, at most 5,000; 0 = 1,000."""
     page_token: builtins.str
     """Token of the previous page; empty = first page."""
+    full: builtins.bool
+    """Fill in `content_sha256` too, which opens every task listed."""
+    @property
+    def task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """List these tasks, in this order, instead of a split; those unknown here are left out. At most 5,000."""
+
     def __init__(
         self,
         *,
         split: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        task_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        full: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "split", b"split"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["full", b"full", "page_size", b"page_size", "page_token", b"page_token", "split", b"split", "task_ids", b"task_ids"]) -> None: ...
 
 global___ListTasksRequest = ListTasksRequest
 
@@ -465,20 +497,28 @@ class TaskInfo(google.protobuf.message.Message):
     TASK_ID_FIELD_NUMBER: builtins.int
     TASK_TYPE_FIELD_NUMBER: builtins.int
     SPLIT_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: builtins.int
     task_id: builtins.str
     """Its id."""
     task_type: builtins.str
     """Its type."""
     split: builtins.str
     """Its split."""
+    sha256: builtins.str
+    """sha256 of the task's content, hexadecimal; for a game file of its bytes."""
+    content_sha256: builtins.str
+    """Hash that survives re-serialisation of a game file; empty unless asked for."""
     def __init__(
         self,
         *,
         task_id: builtins.str = ...,
         task_type: builtins.str = ...,
         split: builtins.str = ...,
+        sha256: builtins.str = ...,
+        content_sha256: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["split", b"split", "task_id", b"task_id", "task_type", b"task_type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["content_sha256", b"content_sha256", "sha256", b"sha256", "split", b"split", "task_id", b"task_id", "task_type", b"task_type"]) -> None: ...
 
 global___TaskInfo = TaskInfo
 

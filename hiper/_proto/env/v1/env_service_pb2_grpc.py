@@ -109,7 +109,7 @@ class EnvServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """The tasks of a split, sorted by id, in pages.
+        """The tasks of a split, sorted by id, in pages; or tasks by id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

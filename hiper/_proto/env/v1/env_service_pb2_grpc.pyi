@@ -57,7 +57,7 @@ class EnvServiceStub:
         hiper._proto.env.v1.env_service_pb2.ListTasksRequest,
         hiper._proto.env.v1.env_service_pb2.ListTasksResponse,
     ]
-    """The tasks of a split, sorted by id, in pages."""
+    """The tasks of a split, sorted by id, in pages; or tasks by id."""
 
 class EnvServiceAsyncStub:
     """Hosts sessions. A session is one live environment instance. Every call is unary and may be repeated: `step_index` makes a
@@ -98,7 +98,7 @@ class EnvServiceAsyncStub:
         hiper._proto.env.v1.env_service_pb2.ListTasksRequest,
         hiper._proto.env.v1.env_service_pb2.ListTasksResponse,
     ]
-    """The tasks of a split, sorted by id, in pages."""
+    """The tasks of a split, sorted by id, in pages; or tasks by id."""
 
 class EnvServiceServicer(metaclass=abc.ABCMeta):
     """Hosts sessions. A session is one live environment instance. Every call is unary and may be repeated: `step_index` makes a
@@ -151,6 +151,6 @@ class EnvServiceServicer(metaclass=abc.ABCMeta):
         request: hiper._proto.env.v1.env_service_pb2.ListTasksRequest,
         context: _ServicerContext,
     ) -> typing.Union[hiper._proto.env.v1.env_service_pb2.ListTasksResponse, collections.abc.Awaitable[hiper._proto.env.v1.env_service_pb2.ListTasksResponse]]:
-        """The tasks of a split, sorted by id, in pages."""
+        """The tasks of a split, sorted by id, in pages; or tasks by id."""
 
 def add_EnvServiceServicer_to_server(servicer: EnvServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -34,6 +34,7 @@ class Task(google.protobuf.message.Message):
     TEMPERATURE_FIELD_NUMBER: builtins.int
     MIN_POLICY_VERSION_FIELD_NUMBER: builtins.int
     ISSUED_AT_MS_FIELD_NUMBER: builtins.int
+    ENV_SEED_FIELD_NUMBER: builtins.int
     schema_version: builtins.int
     """Version of this schema, 1. A consumer that sees a higher one stops and leaves the entry pending."""
     run: builtins.str
@@ -55,7 +56,7 @@ class Task(google.protobuf.message.Message):
     task_id: builtins.str
     """The environment's id of the task, e.g. a game id."""
     seed: builtins.int
-    """Seed handed to the environment and to the sampler."""
+    """Seed of the sampler."""
     max_steps: builtins.int
     """Step limit of the episode, > 0."""
     temperature: builtins.float
@@ -64,6 +65,8 @@ class Task(google.protobuf.message.Message):
     """The episode must not start on weights older than this version."""
     issued_at_ms: builtins.int
     """Wall-clock time of issue by the broker, Unix milliseconds."""
+    env_seed: builtins.int
+    """Seed of the environment, from the panel."""
     def __init__(
         self,
         *,
@@ -82,8 +85,9 @@ class Task(google.protobuf.message.Message):
         temperature: builtins.float = ...,
         min_policy_version: builtins.int = ...,
         issued_at_ms: builtins.int = ...,
+        env_seed: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batch_id", b"batch_id", "batch_size", b"batch_size", "env", b"env", "group", b"group", "issued_at_ms", b"issued_at_ms", "kind", b"kind", "max_steps", b"max_steps", "min_policy_version", b"min_policy_version", "run", b"run", "sample", b"sample", "schema_version", b"schema_version", "seed", b"seed", "task_id", b"task_id", "temperature", b"temperature", "trajectory_id", b"trajectory_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch_id", b"batch_id", "batch_size", b"batch_size", "env", b"env", "env_seed", b"env_seed", "group", b"group", "issued_at_ms", b"issued_at_ms", "kind", b"kind", "max_steps", b"max_steps", "min_policy_version", b"min_policy_version", "run", b"run", "sample", b"sample", "schema_version", b"schema_version", "seed", b"seed", "task_id", b"task_id", "temperature", b"temperature", "trajectory_id", b"trajectory_id"]) -> None: ...
 
 global___Task = Task
 
