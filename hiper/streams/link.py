@@ -45,8 +45,17 @@ _REFUSED = (redis_errors.AuthenticationError, redis_errors.AuthorizationError, r
 class Link:
     """Connections to one broker."""
 
-    def __init__(self, settings: BrokerSettings, client_name: str) -> None:
-        """Make the pools; nothing is connected yet. Raises BrokerError on a missing or malformed URL."""
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        client_name: str,
+        client: Callable[[str, BrokerSettings, str], Redis] | None = None,
+    ) -> None:
+        """Make the pools; nothing is connected yet. Raises BrokerError on a missing or malformed URL.
+
+        `client` makes a pool from URL, settings and name; None: of connections to a server.
+        """
+        make = client or _client
         if settings.url is None:
             raise BrokerError(
                 "there is no broker address", hint="set broker.url or HIPER_BROKER__URL, or use `hiper up`"
@@ -56,8 +65,8 @@ class Link:
         self._bound_s = settings.unavailable_timeout_s
         self._log = logs.get(broker=self.address)
         try:
-            self.client = _client(url, settings, client_name)
-            self._blocking = _client(url, settings, client_name)
+            self.client = make(url, settings, client_name)
+            self._blocking = make(url, settings, client_name)
         except ValueError as error:
             raise BrokerError(
                 f"{self.address} is not a broker address: {error}",

@@ -1,10 +1,10 @@
-"""Every test of the delivery contract runs on each kind of server that is installed."""
+"""Every test of the delivery contract runs on each kind of server that is installed, and in memory."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from stream_world import KINDS, Pipeline, World, new_world
+from stream_world import KINDS, Pipeline, ServerWorld, World, new_world
 
 
 @pytest.fixture(params=KINDS)
@@ -15,6 +15,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def world(kind: str, tmp_path: Path) -> AsyncIterator[World]:
     async with new_world(kind, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind != "memory"])
+async def server_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ServerWorld]:
+    """For what only a server process can do: die, fill up, be configured."""
+    async with new_world(str(request.param), tmp_path) as made:
+        assert isinstance(made, ServerWorld)
         yield made
 
 

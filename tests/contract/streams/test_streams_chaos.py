@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from stream_world import Pipeline, World, eventually, receive, state, task, trajectory
+from stream_world import Pipeline, ServerWorld, World, eventually, receive, state, task, trajectory
 
 from hiper.streams import (
     Batches,
@@ -108,7 +108,7 @@ async def test_entries_whose_delivery_was_lost_come_back(world: World) -> None:
 class Fleet:
     """Workers as tasks of one loop, each with its own connections; ends when every trajectory is applied."""
 
-    world: World
+    world: ServerWorld
     dice: random.Random
     total: int
     size: int
@@ -176,10 +176,10 @@ class Fleet:
 
 
 @pytest.mark.slow
-async def test_a_fleet_under_fire_applies_every_trajectory_once(world: World) -> None:
-    world.settings = world.settings.model_copy(update={"claim_idle_s": 0.3, "max_deliveries": 1000})
-    fleet = Fleet(world, random.Random(7), total=480, size=6)
-    observer = await world.broker("observer")
+async def test_a_fleet_under_fire_applies_every_trajectory_once(server_world: ServerWorld) -> None:
+    server_world.settings = server_world.settings.model_copy(update={"claim_idle_s": 0.3, "max_deliveries": 1000})
+    fleet = Fleet(server_world, random.Random(7), total=480, size=6)
+    observer = await server_world.broker("observer")
     roles = {"rollout": fleet.rollout, "reward": fleet.reward, "hae": fleet.hae}
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(fleet.run_for_ever(fleet.learner, "learner-0"))]
@@ -196,8 +196,8 @@ async def test_a_fleet_under_fire_applies_every_trajectory_once(world: World) ->
         finally:
             for job in [*jobs, fire]:
                 job.cancel()
-    if world.running.process.returncode is not None:
-        await world.restart()
+    if server_world.running.process.returncode is not None:
+        await server_world.restart()
     measured = await state(observer)
     assert (measured.counts.published, measured.counts.terminal, measured.in_flight) == (fleet.total, fleet.total, 0)
     assert set(fleet.checkpoint.values()) == {1}

@@ -22,13 +22,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from stream_world import World, new_world, task, trajectory
+from stream_world import ServerWorld, World, new_world, task, trajectory
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.streams import (
     GROUPS,
     Batches,
-    Broker,
     Consumer,
     DeadLetters,
     Delivery,
@@ -69,7 +68,7 @@ class Protocol(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         type(self).runs += 1
-        self.broker = self.wait(Broker.connect(self.world.settings, f"run-{type(self).runs}", "model"))
+        self.broker = self.wait(self.world.connect("model", run=f"run-{type(self).runs}"))
         self.wait(self.broker.create_run())
         self.batches = Batches(self.broker)
         self.lease = LearnerLease(self.broker, 60.0)
@@ -184,7 +183,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(chance=st.integers(0, 4))
     def kill_the_server(self, chance: int) -> None:
-        if chance == 0:
+        if chance == 0 and isinstance(self.world, ServerWorld):
             self.wait(self.world.restart())
 
     @invariant()

@@ -1,7 +1,7 @@
 """P1 and P9: tasks are issued once, trajectories published once, also when the broker is full."""
 
 import pytest
-from stream_world import Pipeline, World, receive, state, task, trajectory
+from stream_world import Pipeline, ServerWorld, World, receive, state, task, trajectory
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Turn
 from hiper.errors import IntegrityError
@@ -70,7 +70,8 @@ async def fill(broker: Broker) -> None:
     await broker.client.config_set("maxmemory", 1)
 
 
-async def test_a_full_broker_refuses_the_publish_whole(pipeline: Pipeline) -> None:
+async def test_a_full_broker_refuses_the_publish_whole(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
     await pipeline.publish(trajectory(task(0)))
     await fill(pipeline.broker)
     with pytest.raises(BrokerFull, match="is full"):
@@ -82,7 +83,8 @@ async def test_a_full_broker_refuses_the_publish_whole(pipeline: Pipeline) -> No
     assert await Publisher(pipeline.broker).publish(trajectory(task(1)))
 
 
-async def test_a_full_broker_drains(pipeline: Pipeline) -> None:
+async def test_a_full_broker_drains(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
     """Everything behind the publish goes on, the learner's start included."""
     from hiper.streams import LearnerLease, PolicyBoard, apply_ack
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from pydantic import SecretStr
-from stream_world import RUN, Pipeline, World, eventually, receive, state, task, trajectory
+from stream_world import RUN, Pipeline, ServerWorld, World, eventually, receive, state, task, trajectory
 
 from hiper.config.sections import BrokerSettings
 from hiper.errors import BrokerError, ExitCode, RunStateError
@@ -23,7 +23,7 @@ async def test_a_run_is_created_once(world: World) -> None:
 
 
 async def test_joining_waits_for_the_run(world: World) -> None:
-    broker = await Broker.connect(world.settings, RUN, "reward-0")
+    broker = await world.connect("reward-0")
     world.brokers.append(broker)
     joining = asyncio.create_task(broker.join_run(10.0))
     await asyncio.sleep(0)
@@ -32,7 +32,7 @@ async def test_joining_waits_for_the_run(world: World) -> None:
 
 
 async def test_joining_a_run_that_never_comes_is_an_error_that_names_it(world: World) -> None:
-    async with await Broker.connect(world.settings, RUN, "reward-0") as broker:
+    async with await world.connect("reward-0") as broker:
         with pytest.raises(BrokerError, match="run test does not exist") as caught:
             await broker.join_run(0.05)
         assert caught.value.exit_code == ExitCode.DEPENDENCY
@@ -43,7 +43,7 @@ async def test_joining_a_run_that_never_comes_is_an_error_that_names_it(world: W
 async def test_runs_do_not_see_each_other(world: World) -> None:
     pipeline = await Pipeline.create(world)
     await pipeline.publish(trajectory(task()))
-    async with await Broker.connect(world.settings, "other", "x") as other:
+    async with await world.connect("x", run="other") as other:
         await other.create_run()
         assert (await state(other)).counts.published == 0
 
@@ -55,30 +55,32 @@ async def test_runs_do_not_see_each_other(world: World) -> None:
         ("appendonly", "no", "no append-only file"),
     ],
 )
-async def test_a_server_that_may_lose_entries_is_refused(world: World, setting: str, value: str, message: str) -> None:
-    broker = await world.broker()
+async def test_a_server_that_may_lose_entries_is_refused(
+    server_world: ServerWorld, setting: str, value: str, message: str
+) -> None:
+    broker = await server_world.broker()
     await broker.client.config_set(setting, value)
     with pytest.raises(BrokerError, match=message) as caught:
-        await Broker.connect(world.settings, RUN, "x")
+        await server_world.connect("x")
     assert setting in caught.value.hint
-    assert world.launch.url.get_secret_value() not in str(caught.value)
-    async with await Broker.connect(world.settings.model_copy(update={"assume_settings": True}), RUN, "x"):
+    assert server_world.launch.url.get_secret_value() not in str(caught.value)
+    async with await Broker.connect(server_world.settings.model_copy(update={"assume_settings": True}), RUN, "x"):
         pass
 
 
-async def test_data_loss_may_be_allowed_on_purpose(world: World) -> None:
-    broker = await world.broker()
+async def test_data_loss_may_be_allowed_on_purpose(server_world: ServerWorld) -> None:
+    broker = await server_world.broker()
     await broker.client.config_set("appendonly", "no")
-    async with await Broker.connect(world.settings.model_copy(update={"allow_data_loss": True}), RUN, "x"):
+    async with await Broker.connect(server_world.settings.model_copy(update={"allow_data_loss": True}), RUN, "x"):
         pass
 
 
-async def test_a_wrong_password_is_one_clear_error_at_once(world: World) -> None:
-    url = SecretStr(world.launch.url.get_secret_value().replace("redis://:", "redis://:not-"))
+async def test_a_wrong_password_is_one_clear_error_at_once(server_world: ServerWorld) -> None:
+    url = SecretStr(server_world.launch.url.get_secret_value().replace("redis://:", "redis://:not-"))
     start = time.monotonic()
     with pytest.raises(BrokerError, match="refused INFO") as caught:
-        await Broker.connect(world.settings.model_copy(update={"url": url}), RUN, "x")
-    assert time.monotonic() - start < world.settings.unavailable_timeout_s
+        await Broker.connect(server_world.settings.model_copy(update={"url": url}), RUN, "x")
+    assert time.monotonic() - start < server_world.settings.unavailable_timeout_s
     assert "not-" not in str(caught.value)
 
 
@@ -128,59 +130,59 @@ async def test_scripts_are_loaded_again_where_the_cache_is_empty(world: World) -
     assert (await state(pipeline.broker)).counts.published == 2
 
 
-async def test_a_publish_outlives_a_killed_server(world: World) -> None:
-    pipeline = await Pipeline.create(world)
+async def test_a_publish_outlives_a_killed_server(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
     await pipeline.publish(trajectory(task(0)))
-    world.running.kill()
-    await world.running.wait()
+    server_world.running.kill()
+    await server_world.running.wait()
     publishing = asyncio.create_task(Publisher(pipeline.broker).publish(trajectory(task(1))))
     await asyncio.sleep(0)
-    await world.restart()
+    await server_world.restart()
     assert await publishing
     assert (await state(pipeline.broker)).in_flight == 2
 
 
-async def test_a_blocked_reader_outlives_a_killed_server(world: World) -> None:
-    pipeline = await Pipeline.create(world)
+async def test_a_blocked_reader_outlives_a_killed_server(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
     reading = asyncio.create_task(receive(pipeline.consumer(Stream.RAW), 1))
     await asyncio.sleep(0)
-    await world.restart()
+    await server_world.restart()
     await pipeline.publish(trajectory(task(0)))
     (delivery,) = await reading
     assert delivery.trajectory_id == task(0).trajectory_id
 
 
-async def test_pending_entries_and_open_batches_survive_a_kill(world: World) -> None:
-    pipeline = await Pipeline.create(world)
+async def test_pending_entries_and_open_batches_survive_a_kill(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
     await pipeline.publish(trajectory(task(0)), trajectory(task(1)), trajectory(task(0, batch="train-000001")))
     first, *_ = await receive(pipeline.consumer(Stream.RAW), 3)
     await pipeline.batches.add_member(first, first.trajectory())
-    await world.restart()
+    await server_world.restart()
     measured = await state(pipeline.broker)
     assert (measured.in_flight, measured.waiting_members, measured.streams[Stream.RAW].pending) == (3, 1, 2)
     assert (await pipeline.score(2))[0] == "completed"
 
 
-async def test_a_server_that_stays_away_is_given_up_by_name(world: World) -> None:
-    broker = await world.broker("impatient", unavailable_timeout_s=0.3)
-    world.running.kill()
-    await world.running.wait()
+async def test_a_server_that_stays_away_is_given_up_by_name(server_world: ServerWorld) -> None:
+    broker = await server_world.broker("impatient", unavailable_timeout_s=0.3)
+    server_world.running.kill()
+    await server_world.running.wait()
     with pytest.raises(BrokerError, match=r"redis://127\.0\.0\.1:\d+/0 did not answer for 0.3 s \(publish\)"):
         await Publisher(broker).publish(trajectory(task()))
-    await world.restart()
+    await server_world.restart()
 
 
-async def test_a_frozen_server_is_waited_for(world: World) -> None:
-    broker = await world.broker("short", socket_timeout_s=0.2)
+async def test_a_frozen_server_is_waited_for(server_world: ServerWorld) -> None:
+    broker = await server_world.broker("short", socket_timeout_s=0.2)
     connected = gauge("up_dependencies").labels(dependency="broker")
-    world.running.process.send_signal(signal.SIGSTOP)
+    server_world.running.process.send_signal(signal.SIGSTOP)
     publishing = asyncio.create_task(Publisher(broker).publish(trajectory(task())))
 
     async def timed_out() -> bool:
         return connected._value.get() == 0
 
     await eventually(timed_out)
-    world.running.process.send_signal(signal.SIGCONT)
+    server_world.running.process.send_signal(signal.SIGCONT)
     await publishing
     measured = await state(broker)
     assert measured.counts.published == 1, "the attempts that timed out count once"
