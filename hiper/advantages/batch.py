@@ -64,6 +64,10 @@ class TurnBatch(Columns):
     """Paper mode: V_low(s_t, o_{t-1}), the low head after the *previous* sub-goal; NaN on KEEP turns = `v_low`."""
     switch_probability: FloatArray | None = field(default=None, metadata=FLOAT)
     """Paper mode: probability of SWITCH under the behaviour policy, normalised over the two decisions."""
+    group: IntArray | None = field(default=None, metadata=INT)
+    """Task group of the trajectory: trajectories that play the same task share it; any integers."""
+    anchor: IntArray | None = field(default=None, metadata=INT)
+    """Which observation the turn was played on: equal ones share it; any integers >= 0, negative = not known."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,9 +12,8 @@ import numpy as np
 
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
 from hiper.advantages.checks import member, require_share
-from hiper.advantages.order import Segments, TurnOrder
 from hiper.advantages.scan import reverse_scan, shift
-from hiper.advantages.whitening import whiten
+from hiper.advantages.turns import Turns
 from hiper.vocabulary import Level
 
 __all__ = ["GaeConfig", "estimate_gae"]
@@ -45,34 +44,14 @@ def estimate_gae(batch: TurnBatch, config: GaeConfig) -> TurnAdvantages:
     Raises:
         DataError: a reward or value is not finite; names the row.
     """
-    order = TurnOrder.of(batch.trajectory, batch.turn)
-    rows = order.rows
-    reward, live = batch.reward[rows], ~batch.terminated[rows]
+    turns = Turns.of(batch)
+    order, live = turns.order, ~batch.terminated[turns.order.rows]
     heads = {Level.LOW: batch.v_low, Level.HIGH: batch.v_high, Level.SWITCH: batch.v_switch}
-    value = heads[config.head][rows]
+    value = heads[config.head][order.rows]
     why = f"flat GAE on head '{config.head}' needs it on every turn"
-    batch.require_finite("reward", reward, rows, None, why)
-    batch.require_finite(f"v_{config.head}", value, rows, None, why)
+    batch.require_finite(f"v_{config.head}", value, order.rows, None, why)
 
-    following = np.where(order.last, batch.bootstrap_values(rows), shift(value))
-    delta = reward + config.gamma * live * following - value
+    following = np.where(order.last, batch.bootstrap_values(order.rows), shift(value))
+    delta = turns.reward + config.gamma * live * following - value
     advantage = reverse_scan(delta, config.gamma * config.lam * (live & ~order.last))
-
-    segments = Segments.of(order, batch.switch[rows])
-    owned = {
-        Level.LOW: batch.has_action_tokens[rows],
-        Level.HIGH: batch.has_subgoal_tokens[rows] & segments.starts,
-        Level.SWITCH: batch.has_switch_tokens[rows],
-    }
-    in_loss = np.logical_or.reduce(list(owned.values()))
-    whitened = whiten(advantage, in_loss) if config.whiten else advantage
-    untrained = np.full(len(batch), np.nan)
-    return TurnAdvantages(
-        advantages={level: order.to_rows(np.where(own, whitened, np.nan)) for level, own in owned.items()},
-        raw={level: order.to_rows(np.where(own, advantage, np.nan)) for level, own in owned.items()},
-        returns={
-            level: order.to_rows(advantage + value) if level is config.head else untrained.copy() for level in Level
-        },
-        boundary=segments.boundary_rows(order),
-        segment=segments.segment_rows(order),
-    )
+    return turns.one_for_all_levels(advantage, whitened=config.whiten, returns={config.head: advantage + value})

@@ -17,9 +17,8 @@ import numpy as np
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
 from hiper.advantages.checks import member, require_share
 from hiper.advantages.columns import BoolArray, FloatArray
-from hiper.advantages.order import Segments, TurnOrder
 from hiper.advantages.scan import reverse_scan, shift
-from hiper.advantages.whitening import whiten
+from hiper.advantages.turns import Turns
 from hiper.vocabulary import Level
 
 __all__ = ["CriticHeads", "HaeConfig", "HaeMode", "estimate_hae"]
@@ -88,43 +87,48 @@ class HaeConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class _Turns:
-    """The distinct turns of a batch in order, with what every level needs of them."""
+class _Turns(Turns):
+    """The turns of a batch with what every level needs of them."""
 
-    batch: TurnBatch
     config: HaeConfig
-    order: TurnOrder
-    segments: Segments
-    reward: FloatArray
     live: BoolArray
     v_low: FloatArray
     v_high: FloatArray
 
     @classmethod
-    def of(cls, batch: TurnBatch, config: HaeConfig) -> "_Turns":
-        order = TurnOrder.of(batch.trajectory, batch.turn)
-        rows = order.rows
+    def read(cls, batch: TurnBatch, config: HaeConfig) -> "_Turns":
+        turns = Turns.of(batch)
+        rows = turns.order.rows
         v_high = batch.v_low if config.heads is CriticHeads.ONE else batch.v_high
-        segments = Segments.of(order, batch.switch[rows])
-        turns = cls(
+        read = cls(
             batch=batch,
+            order=turns.order,
+            segments=turns.segments,
+            reward=turns.reward,
             config=config,
-            order=order,
-            segments=segments,
-            reward=batch.reward[rows],
             live=~batch.terminated[rows],
             v_low=batch.v_low[rows],
             v_high=v_high[rows],
         )
-        turns.require("reward", turns.reward)
-        turns.require("v_low", turns.v_low)
-        turns.require("v_high", turns.v_high, segments.starts)
-        return turns
+        read.require("v_low", read.v_low)
+        read.require("v_high", read.v_high, read.segments.starts)
+        return read
 
     def require(self, name: str, values: FloatArray, where: BoolArray | None = None) -> None:
         """Refuse a column that is not finite where it is needed; both arrays are [turns]."""
         needed = f"mode '{self.config.mode}' with heads '{self.config.heads}' needs it there"
         self.batch.require_finite(name, values, self.order.rows, where, needed)
+
+    def owned(self) -> dict[Level, BoolArray]:
+        """Turns that own a token of each level to carry its advantage (section 8)."""
+        config, written = self.config, super().owned()
+        switch = written[Level.SWITCH]
+        high = written[Level.HIGH] & config.assign_high_to_subgoal
+        if config.assign_high_to_switch:
+            high = high | (switch & self.segments.starts)
+        # The gain form compares with the previous sub-goal, which turn 0 has not.
+        decided = ~self.order.first if config.gain_form else config.trains_switch_head
+        return {**written, Level.HIGH: high, Level.SWITCH: switch & decided & config.assign_switch}
 
 
 def estimate_hae(batch: TurnBatch, config: HaeConfig) -> TurnAdvantages:
@@ -133,26 +137,16 @@ def estimate_hae(batch: TurnBatch, config: HaeConfig) -> TurnAdvantages:
     Raises:
         DataError: a reward or value is not finite where it is needed; names the row.
     """
-    turns = _Turns.of(batch, config)
-    order, segments = turns.order, turns.segments
+    turns = _Turns.read(batch, config)
     beyond_low, beyond_high = _values_beyond_segments(turns)
     low, target_low = _low_level(turns, beyond_low)
     segment_return = _returns_to_segment_end(turns, beyond_high)
     high, target_high = _high_level(turns, segment_return)
     switch, target_switch = _switch_level(turns, segment_return)
-
-    raw, advantages = {}, {}
-    for level, values in ((Level.LOW, low), (Level.HIGH, high), (Level.SWITCH, switch)):
-        owned = _owned(turns, level)
-        raw[level] = order.to_rows(np.where(owned, values, np.nan))
-        advantages[level] = order.to_rows(whiten(values, owned)) if config.whiten else raw[level]
-    targets = {Level.LOW: target_low, Level.HIGH: target_high, Level.SWITCH: target_switch}
-    return TurnAdvantages(
-        advantages=advantages,
-        raw=raw,
-        returns={level: order.to_rows(values) for level, values in targets.items()},
-        boundary=segments.boundary_rows(order),
-        segment=segments.segment_rows(order),
+    return turns.per_level(
+        {Level.LOW: low, Level.HIGH: high, Level.SWITCH: switch},
+        whitened=config.whiten,
+        returns={Level.LOW: target_low, Level.HIGH: target_high, Level.SWITCH: target_switch},
     )
 
 
@@ -225,16 +219,3 @@ def _gain_form(turns: _Turns) -> FloatArray:
     for name, values in (("switch_probability", beta), ("previous_v_low", previous), ("v_high", turns.v_high)):
         turns.require(name, values, later)
     return np.where(later, (switch - beta) * (turns.v_high - previous), np.nan)
-
-
-def _owned(turns: _Turns, level: Level) -> BoolArray:
-    """Turns that own a token of `level` to carry its advantage, [turns] (section 8)."""
-    batch, config, rows = turns.batch, turns.config, turns.order.rows
-    if level is Level.LOW:
-        return batch.has_action_tokens[rows]
-    if level is Level.HIGH:
-        subgoal = batch.has_subgoal_tokens[rows] & config.assign_high_to_subgoal
-        return turns.segments.starts & (subgoal | (batch.has_switch_tokens[rows] & config.assign_high_to_switch))
-    later = ~turns.order.first  # the gain form compares with the previous sub-goal, which turn 0 has not
-    decided = later if config.gain_form else np.full(len(rows), config.trains_switch_head)
-    return batch.has_switch_tokens[rows] & decided & config.assign_switch

@@ -27,6 +27,8 @@ def make_batch(switches: list[list[bool]], seed: int = 0, **columns) -> TurnBatc
         "terminated": ended,
         "truncated": np.zeros(size, dtype=bool),
         "switch_probability": rng.uniform(size=size),
+        "group": np.repeat(np.arange(len(switches)) % 2, [len(one) for one in switches]),
+        "anchor": rng.integers(-1, 4, size),
         **{f"has_{block}_tokens": np.ones(size, dtype=bool) for block in ("action", "subgoal", "switch")},
         **{name: rng.normal(size=size) * 3 for name in PER_TURN},
     }
