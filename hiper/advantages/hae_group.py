@@ -23,7 +23,7 @@ one's own return is no part of it, as in RLOO.
   truncated episode counts as it stands.
 
 Reductions, exact: at the first boundary and gamma = 1, A_high is RLOO's advantage. With one segment per trajectory, the
-reward on the last turn and gamma = 1, all levels are. With a SWITCH on every turn the three levels are one.
+reward on the last turn and gamma = 1, so is A_low. With a SWITCH on every turn the three levels are one.
 """
 
 from dataclasses import dataclass
