@@ -34,7 +34,7 @@ def play(
     env: Env = "alfworld",
     data: Data = None,
     actions: Annotated[str | None, typer.Option("--actions", help="File with one action a line; - = stdin.")] = None,
-    max_steps: Annotated[int, typer.Option("--max-steps", help="Step limit; 0 = none.")] = 50,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", help="Step limit; 0 = none; default: 50.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the environment.")] = None,
 ) -> None:
     """Play one task, one JSON line a step; without --actions a person plays.

@@ -4,6 +4,7 @@ Every default says why it is what it is. Unknown keys are refused (`hiper.config
 rules that span fields fail here, at load, and not at step 500. Nothing in this package imports torch, vLLM or gRPC.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,7 +89,8 @@ class EnvSettings(Section):
     data: Path | None = None
     """Folder or archive with the real games. None: synthetic games."""
     synthetic_preset: str = "demo"
-    """Preset of the synthetic generator."""
+    """Which synthetic ALFWorld games: `demo`, a number of receptacles (3-60), or `horizon-<k>` for chains of k
+    sub-tasks."""
     synthetic_train: Positive = 2000
     """Synthetic training games."""
     synthetic_valid: Positive = 128
@@ -98,7 +100,7 @@ class EnvSettings(Section):
     task_types: tuple[str, ...] = ()
     """Restrict training and evaluation to these task types; empty = all."""
     max_steps: Positive = 50
-    """Step limit of an episode; reaching it truncates."""
+    """Step limit of an episode; reaching it truncates. Where `synthetic_preset` is `horizon-<k>` the default is 50k."""
     addresses: tuple[str, ...] = ()
     """Addresses of env servers (`host:port`). Filled in by `hiper up`."""
     max_sessions: Positive = 4096
@@ -113,6 +115,24 @@ class EnvSettings(Section):
     """Deadline of a step call."""
     unavailable_timeout_s: Seconds = 120.0
     """How long a rollout keeps retrying a lost env server before it abandons the episode."""
+
+    @property
+    def horizon(self) -> int:
+        """Sub-tasks chained in every synthetic game; 0 = the games are no chains."""
+        return _horizon_of(self.synthetic_preset)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scale_step_limit(cls, values: JsonValue) -> JsonValue:
+        if isinstance(values, dict) and "max_steps" not in values:
+            horizon = _horizon_of(values.get("synthetic_preset"))
+            return {**values, "max_steps": 50 * horizon} if horizon else values
+        return values
+
+
+def _horizon_of(preset: object) -> int:
+    found = re.fullmatch(r"horizon-([1-9]\d*)", preset) if isinstance(preset, str) else None
+    return int(found[1]) if found else 0
 
 
 class ChatPrompt(Section):

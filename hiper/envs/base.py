@@ -66,6 +66,8 @@ class TaskInfo:
     """Hash of the task's content, hexadecimal: what a panel pins."""
     goal: str
     """The task sentence shown to the player."""
+    shortest_plan: int | None = None
+    """Actions of the shortest plan, where it is known: in horizon games."""
 
 
 @dataclass(frozen=True, slots=True)

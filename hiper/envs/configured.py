@@ -1,5 +1,7 @@
 """The task source the settings ask for: real game files where `env.data` says so, generated games otherwise."""
 
+from dataclasses import replace
+
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskSource
 from hiper.envs.registry import open_source
@@ -32,13 +34,16 @@ def _generated(settings: EnvSettings) -> TaskSource:
     from hiper.envs.alfworld.synthetic import SplitSpec
 
     preset = settings.synthetic_preset
-    size = int(preset) if preset.isdigit() else preset
-    spec = SplitSpec(size=size, train=settings.synthetic_train, valid=settings.synthetic_valid)
+    spec = SplitSpec(
+        size=int(preset) if preset.isdigit() else preset,
+        horizon=settings.horizon,
+        train=settings.synthetic_train,
+        valid=settings.synthetic_valid,
+    )
     if settings.task_types:
         try:
-            types = tuple(TaskType(name) for name in settings.task_types)
+            spec = replace(spec, types=tuple(TaskType(name) for name in settings.task_types))
         except ValueError as error:
             valid = ", ".join(TaskType)
             raise ConfigError(f"env.task_types: {error}", f"ALFWorld's task types are {valid}") from error
-        spec = SplitSpec(size=size, types=types, train=spec.train, valid=spec.valid)
     return open_source(settings.name, spec=spec)

@@ -19,8 +19,8 @@ class PlayRequest:
     """Folder or archive; None for generated tasks."""
     task: str
     """Task id, or any other spelling the environment accepts (see its source's `resolve`)."""
-    max_steps: int = 50
-    """0 = no limit."""
+    max_steps: int | None = None
+    """0 = no limit; None: the task's own (50, in horizon games 50 a sub-task)."""
     seed: int | None = None
     """Of the task source (WebShop's prices and order of goals); None: its default."""
 
@@ -32,7 +32,8 @@ def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, obj
     end, after everything before it has been yielded, and `DataError` for a task or data that cannot be used.
     """
     source = open_source(request.env, request.data, seed=request.seed)
-    episode = source.open(source.resolve(request.task), max_steps=request.max_steps)
+    task = source.resolve(request.task)
+    episode = source.open(task) if request.max_steps is None else source.open(task, max_steps=request.max_steps)
     yield _line(0, None, episode.reset())
     for action in actions:
         result = episode.step(action)

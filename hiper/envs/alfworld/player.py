@@ -29,8 +29,11 @@ _SENTENCES = tuple(
         r"put a (?P<treat>clean|hot|cool) (?P<item>\w+) in (?P<target>\w+)\.",
         r"(?P<treat>clean|heat|cool) some (?P<item>\w+) and put it in (?P<target>\w+)\.",
         r"put (?:a|some) (?P<item>\w+) (?:in|on) (?P<target>\w+)\.",
+        r"put (?P<item>\w+ \d+) in (?P<target>\w+ \d+)\.",
+        r"(?P<treat>clean|heat|cool) (?P<item>\w+ \d+) and put it in (?P<target>\w+ \d+)\.",
     )
 )
+"""ALFWorld's sentences, and the clauses of a horizon game."""
 _TAKEN = re.compile(r"You pick up the (.+) from the .+\.")
 _MOVED = re.compile(r"You move the (.+) to the (.+)\.")
 _TREATED = re.compile(r"You (clean|heat|cool) the (.+) using the .+\.")
@@ -58,9 +61,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What the task sentence asks for, in its own words."""
+    """What the task sentence, or one clause of it, asks for, in its own words."""
 
     item: str
+    """A kind of thing, or in a horizon game the name of one; so is the target."""
     target: str
     treat: str
     """clean, heat, cool or empty."""
@@ -68,14 +72,19 @@ class _Task:
     two: bool
 
     @classmethod
-    def read(cls, observation: str) -> "_Task":
-        sentence = observation.rpartition("Your task is to: ")[2]
+    def read(cls, sentence: str) -> "_Task":
         for pattern in _SENTENCES:
-            if match := pattern.fullmatch(sentence.strip()):
+            if match := pattern.fullmatch(sentence):
                 found = match.groupdict("")
                 treat = _TREAT.get(found.get("treat", ""), "")
                 return cls(found["item"], found.get("target", ""), treat, found.get("lamp", ""), "two" in found)
         raise DataError(f"the player does not understand the task {sentence!r}", "it reads ALFWorld's 12 sentences")
+
+
+def _read_tasks(observation: str) -> list[_Task]:
+    """The clauses of the task sentence that a first observation ends with; one, but for a horizon game."""
+    sentence = observation.rpartition("Your task is to: ")[2].strip()
+    return [_Task.read(f"{clause}.") for clause in sentence.removesuffix(".").split(", then ")]
 
 
 class SearchPlayer:
@@ -87,7 +96,7 @@ class SearchPlayer:
 
     def begin(self, observation: str) -> None:
         """Start an episode. Raises `DataError` when the task sentence is not one of ALFWorld's."""
-        self._task = _Task.read(observation)
+        self._task, *self._later = _read_tasks(observation)
         self._forgets = self._rng.random() < self._config.forget
         self._held = ""
         self._treated: set[str] = set()
@@ -110,18 +119,26 @@ class SearchPlayer:
             self._held = match[1]
         elif match := _MOVED.fullmatch(observation):
             self._held = ""
-            if _kind(match[1]) == self._task.item and _kind(match[2]) == self._task.target:
-                self._chosen = self._chosen or match[2]
+            if _is(match[1], self._task.item) and _is(match[2], self._task.target):
+                self._notice_placed(match[1], match[2])
         elif match := _TREATED.fullmatch(observation):
             if match[1] == self._task.treat:
                 self._treated.add(match[2])
             elif match[1] == _UNDONE_BY.get(self._task.treat):
                 self._treated.discard(match[2])
 
+    def _notice_placed(self, item: str, receptacle: str) -> None:
+        """A wanted thing is where it is wanted: go on with the next clause if there is one."""
+        self._chosen = self._chosen or receptacle
+        if self._later and (not self._task.treat or item in self._treated):
+            self._task = self._later.pop(0)
+            self._treated.clear()
+            self._chosen = ""
+
     def _decide(self, admissible: Sequence[str]) -> tuple[str, str]:
         """Sub-goal and action."""
         task = self._task
-        if _kind(self._held) != task.item:
+        if not _is(self._held, task.item):
             takes = [] if self._held else self._useful_takes(admissible)
             if takes:
                 return f"take {task.item}", self._rng.choice(takes)
@@ -141,9 +158,9 @@ class SearchPlayer:
         takes = []
         for command in admissible:
             item, _, receptacle = command.removeprefix("take ").partition(" from ")
-            if not command.startswith("take ") or _kind(item) != self._task.item:
+            if not command.startswith("take ") or not _is(item, self._task.item):
                 continue
-            if self._task.two and _kind(receptacle) == self._task.target:
+            if self._task.two and _is(receptacle, self._task.target):
                 self._chosen = self._chosen or receptacle  # one is there already: bring the other to it
             if not self._task.two or receptacle != self._chosen:
                 takes.append(command)
@@ -153,9 +170,7 @@ class SearchPlayer:
         """The first of `verbs` possible at a receptacle `where` (a kind, or a full name); else the way there."""
         for verb in (*verbs, "go to "):
             commands = [
-                command
-                for command in admissible
-                if command.startswith(verb) and where in (name := _receptacle(command), _kind(name))
+                command for command in admissible if command.startswith(verb) and _is(_receptacle(command), where)
             ]
             if commands:
                 return self._rng.choice(commands)
@@ -163,7 +178,7 @@ class SearchPlayer:
 
     def _search(self, admissible: Sequence[str]) -> str:
         """Put away what is in the way, open what is closed here, or go somewhere at random."""
-        for verb in ("move ", "open ") if self._held and _kind(self._held) != self._task.item else ("open ",):
+        for verb in ("move ", "open ") if self._held and not _is(self._held, self._task.item) else ("open ",):
             if commands := [command for command in admissible if command.startswith(verb)]:
                 return self._rng.choice(commands)
         return self._walk(admissible)
@@ -173,9 +188,9 @@ class SearchPlayer:
         return self._rng.choice(ways or admissible)
 
 
-def _kind(name: str) -> str:
-    """`countertop 2` -> `countertop`."""
-    return name.rpartition(" ")[0]
+def _is(name: str, wanted: str) -> bool:
+    """Whether `countertop 2` is meant by `countertop`, or by its full name."""
+    return wanted in (name, name.rpartition(" ")[0])
 
 
 def _receptacle(command: str) -> str:

@@ -33,6 +33,7 @@ def describe_game(task_id: str, split: str, game: Game) -> TaskInfo:
         split=split,
         sha256=game.sha256,
         goal=game.task.removeprefix(_TASK_PREFIX),
+        shortest_plan=game.shortest_plan,
     )
 
 
