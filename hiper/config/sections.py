@@ -25,6 +25,7 @@ __all__ = [
     "BrokerSettings",
     "ChatPrompt",
     "CompactPrompt",
+    "DetectorSettings",
     "EnvSettings",
     "EvaluationSettings",
     "HaeSettings",
@@ -310,6 +311,27 @@ class GaeEstimator(Section):
 EstimatorSettings = Annotated[HaeEstimator | GaeEstimator, Field(discriminator="name")]
 
 
+class DetectorSettings(Section):
+    """When the figures of a batch raise an alarm (method.md, sections 15 and 17). Limits count as past."""
+
+    patience: Positive = 3
+    """Batches in a row after which an alarm begins, and after which it ends."""
+    always_keep: Share = 0.02
+    """Share of decisions for SWITCH, turn 0 left out, below which the policy always keeps."""
+    always_switch: Share = 0.98
+    """The same share above which it always switches."""
+    keep_consistency: Share = 0.5
+    """Share of KEEP turns that repeat the sub-goal in force, from below."""
+    valid_rate: Share = 0.5
+    """Share of well-formed responses, from below. Healthy runs of the reference stay above .9."""
+    clipped_rate: Share = 0.25
+    """Share of responses that reach their limit, from above. Healthy runs have none, sick ones up to 3 in 4."""
+    zero_variance_groups: Share = 0.95
+    """Share of groups whose samples all return the same, from above."""
+    explained_variance: FiniteFloat = -1.0
+    """Of each head of the critic, from below; 0 is as good as a constant."""
+
+
 class HaeSettings(Section):
     """How advantages are computed."""
 
@@ -325,6 +347,8 @@ class HaeSettings(Section):
     """How long to keep asking a critic that is away, e.g. while the learner restarts."""
     group_timeout_s: Seconds = 600.0
     """Age at which an incomplete batch is handed on with the members it has."""
+    detectors: DetectorSettings = DetectorSettings()
+    """When to raise an alarm."""
 
 
 class ModelSettings(Section):

@@ -16,29 +16,30 @@ from hiper.errors import DataError, IntegrityError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
 from hiper.streams import Batches, Consumer, Delivery
+from services.hae.detectors import Detectors
+from services.hae.estimate import estimate
 from services.hae.estimators import Estimator
-from services.hae.health import export
-from services.hae.rows import fill, turn_batch, value_queries
+from services.hae.health import export, measure
+from services.hae.rows import value_queries
 from services.hae.values import CriticClient, CriticReading
 
 __all__ = ["HaeWorker"]
 
-_HEARTBEATS_PER_IDLE_TIME = 4
 _DRAIN_S = 10.0
 """How long a batch in work may go on after the stop; then it is given back."""
 
 
 class HaeWorker:
-    """Works on one batch at a time until it is told to stop. `claim_idle_s` as the broker's settings say."""
+    """Works on one batch at a time until it is told to stop."""
 
     def __init__(
-        self, consumer: Consumer, batches: Batches, critic: CriticClient, estimator: Estimator, claim_idle_s: float
+        self, consumer: Consumer, batches: Batches, critic: CriticClient, estimator: Estimator, detectors: Detectors
     ) -> None:
         self._consumer = consumer
         self._batches = batches
         self._critic = critic
         self._estimator = estimator
-        self._beat_s = claim_idle_s / _HEARTBEATS_PER_IDLE_TIME
+        self._detectors = detectors
         self._log = logs.get()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -55,9 +56,9 @@ class HaeWorker:
                         raise
 
     async def _keep_and_handle(self, delivery: Delivery) -> None:
-        beat = asyncio.create_task(self._beat(delivery))
         try:
-            await self.handle(delivery)
+            async with self._consumer.kept(delivery):
+                await self.handle(delivery)
         except (DataError, IntegrityError) as error:
             await self._consumer.dead_letter(delivery, str(error))
             counter("hae_batches_total").labels(kind="unknown", result="invalid").inc()
@@ -65,8 +66,6 @@ class HaeWorker:
             # Not this batch's fault: the critic or the broker stayed away. Somebody else may have better luck.
             await self._consumer.release([delivery])
             raise
-        finally:
-            beat.cancel()
 
     async def handle(self, delivery: Delivery) -> None:
         """Hand one batch on, with advantages if it is for training."""
@@ -84,7 +83,7 @@ class HaeWorker:
         started = time.perf_counter()
         reading = await self._critic.read(value_queries(members))
         had_values = time.perf_counter()
-        await asyncio.to_thread(_compute, members, reading, self._estimator)
+        await asyncio.to_thread(self._compute, members, reading)
         _observe("values", had_values - started)
         _observe("advantages", time.perf_counter() - had_values)
 
@@ -103,17 +102,11 @@ class HaeWorker:
             expected=ready.expected,
         )
 
-    async def _beat(self, delivery: Delivery) -> None:
-        while True:
-            await asyncio.sleep(self._beat_s)
-            await self._consumer.heartbeat([delivery])
-
-
-def _compute(members: Sequence[Trajectory], reading: CriticReading, estimator: Estimator) -> None:
-    batch = turn_batch(members, reading)
-    result = estimator(batch)
-    fill(members, reading, batch, result)
-    export(members, batch, result)
+    def _compute(self, members: Sequence[Trajectory], reading: CriticReading) -> None:
+        batch, result = estimate(members, reading, self._estimator)
+        health = measure(members, batch, result)
+        export(health, result)
+        self._detectors.see(health)
 
 
 def _observe(phase: str, seconds: float) -> None:

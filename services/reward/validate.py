@@ -1,6 +1,6 @@
-"""Does a trajectory contradict itself? Whatever passes here can be computed with by every later stage.
+"""Is a trajectory what a rollout publishes? Whatever passes here can be computed with by every later stage.
 
-Checks shapes, order and ranges of what the rollout recorded; it decodes no text and judges no content.
+Beside what `hiper.contradictions` checks: its task, and the shapes and ranges of what it recorded.
 """
 
 from collections.abc import Iterator
@@ -9,37 +9,22 @@ import numpy as np
 
 from hiper._proto.common.v1 import types_pb2
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory, Turn
+from hiper.contradictions import TOKEN_BYTES, contradictions
 
 __all__ = ["contradiction"]
-
-_TOKEN_BYTES = 4
 
 
 def contradiction(trajectory: Trajectory) -> str:
     """Return the first contradiction found, or an empty string."""
-    return next(_contradictions(trajectory), "")
+    return next(_all(trajectory), "")
 
 
-def _contradictions(trajectory: Trajectory) -> Iterator[str]:
+def _all(trajectory: Trajectory) -> Iterator[str]:
     yield from _of_task(trajectory.task)
-    outcome = trajectory.outcome
-    if outcome.abandoned:
-        if trajectory.turns:
-            yield f"abandoned ({outcome.abandoned}), yet it has {len(trajectory.turns)} turns"
-        return
-    if not trajectory.turns:
-        yield "no turns, yet not abandoned"
-    if outcome.terminated and outcome.truncated:
-        yield "both terminated and truncated"
-    if trajectory.next_prompt_ids and not outcome.truncated:
-        yield "a next prompt, yet not truncated"
-    if len(trajectory.next_prompt_ids) % _TOKEN_BYTES:
-        yield "next_prompt_ids is no list of int32"
-    for position, turn in enumerate(trajectory.turns):
-        if turn.index != position:
-            yield f"turn {turn.index} at position {position}"
+    yield from contradictions(trajectory)
+    for turn in trajectory.turns:
         for fault in _of_turn(turn):
-            yield f"turn {position}: {fault}"
+            yield f"turn {turn.index}: {fault}"
 
 
 def _of_task(task: Task) -> Iterator[str]:
@@ -50,21 +35,12 @@ def _of_task(task: Task) -> Iterator[str]:
 
 
 def _of_turn(turn: Turn) -> Iterator[str]:
-    if not turn.prompt_ids or len(turn.prompt_ids) % _TOKEN_BYTES:
+    if not turn.prompt_ids or len(turn.prompt_ids) % TOKEN_BYTES:
         yield "prompt_ids is empty or no list of int32"
-    tokens, rest = divmod(len(turn.response_ids), _TOKEN_BYTES)
-    if rest:
-        yield "response_ids is no list of int32"
     if len(turn.response_logprobs) != len(turn.response_ids):
-        yield f"{len(turn.response_logprobs) / _TOKEN_BYTES:g} log-probabilities for {tokens} tokens"
+        numbers, tokens = len(turn.response_logprobs) / TOKEN_BYTES, len(turn.response_ids) // TOKEN_BYTES
+        yield f"{numbers:g} log-probabilities for {tokens} tokens"
     elif not np.isfinite(np.frombuffer(turn.response_logprobs, dtype="<f4")).all():
         yield "a log-probability is not finite"
-    # An absent span reads as [0, 0).
-    spans = {"switch": turn.switch_span, "sub-goal": turn.subgoal_span, "action": turn.action_span}
-    for name, span in spans.items():
-        if not span.start <= span.end <= tokens:
-            yield f"{name} span [{span.start}, {span.end}) in {tokens} tokens"
-    if turn.value_low_position > tokens:
-        yield f"value_low_position {turn.value_low_position} in {tokens} tokens"
     if not np.isfinite(turn.env_reward):
         yield f"env_reward is {turn.env_reward}"

@@ -33,6 +33,7 @@ from hiper.streams import (
     snapshot,
 )
 from hiper.vocabulary import Stream
+from services.hae.detectors import Detectors
 from services.hae.estimators import make_estimator
 from services.hae.values import CriticClient
 from services.hae.worker import HaeWorker
@@ -101,6 +102,18 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.02)
 
 
+async def received(consumer: Consumer) -> Delivery:
+    """The next delivery, taken and never acknowledged."""
+    found: list[Delivery] = []
+
+    async def came() -> bool:
+        found.extend(await consumer.receive(1))
+        return bool(found)
+
+    await eventually(came)
+    return found[0]
+
+
 @dataclass
 class World:
     """One broker, one run; everything it opened is closed at the end."""
@@ -138,7 +151,7 @@ class World:
         critic = CriticClient(chosen)
         self.critics.append(critic)
         consumer = Consumer(broker, Stream.SCORED, GROUPS[Stream.SCORED], name, prefetch=1)
-        worker = HaeWorker(consumer, Batches(broker), critic, make_estimator(chosen), self.settings.claim_idle_s)
+        worker = HaeWorker(consumer, self.batches(broker), critic, make_estimator(chosen), Detectors(chosen.detectors))
         return worker, consumer
 
     def run(self, worker: RewardWorker | HaeWorker) -> asyncio.Task[None]:
@@ -213,8 +226,11 @@ async def new_world(directory: Path, **changes: object) -> AsyncIterator[World]:
         await world.aclose()
 
 
-def start_service(service: str, directory: Path, url: str, critic_address: str) -> subprocess.Popen[bytes]:
+def start_service(
+    service: str, directory: Path, url: str, critic_address: str, name: str = ""
+) -> subprocess.Popen[bytes]:
     """A service as a process of its own, under the same consumer name at every start."""
+    name = name or f"{service}-0"
     config = directory / "run.yaml"
     config.write_text(f"run: {RUN}\nbroker: {{claim_idle_s: 1.0, block_ms: 100}}\n")
     environment = {
@@ -223,6 +239,6 @@ def start_service(service: str, directory: Path, url: str, critic_address: str) 
         "HIPER_HAE__CRITIC_ADDRESS": critic_address,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    command = [sys.executable, "-c", _PROGRAM, service, str(config), str(directory), f"{service}-0"]
-    with (directory / f"{service}.log").open("ab") as log:
+    command = [sys.executable, "-c", _PROGRAM, service, str(config), str(directory), name]
+    with (directory / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, env=environment, stderr=log)

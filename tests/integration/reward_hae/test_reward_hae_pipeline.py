@@ -1,95 +1,22 @@
 """From finished trajectories to advantages, over a real broker and a real critic call."""
 
 import asyncio
-import random
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made import Made, make_task, make_trajectory
-from pipeline_world import Critic, World, critic_values, eventually, new_world, start_service
+from known_batches import SIZE, assert_as_computed_directly, expected_rewards, make_batch
+from pipeline_world import Critic, World, critic_values, eventually, new_world, received, start_service
 
 from hiper._proto.critic.v1.critic_service_pb2 import ValueQuery
-from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
-from hiper.advantages.batch import TurnBatch
-from hiper.advantages.hae import HaeConfig, estimate_hae
 from hiper.config.sections import HaeSettings
 from hiper.errors import RemoteError
-from hiper.streams import Consumer, Delivery
-from hiper.vocabulary import DropReason, Level, Stream
+from hiper.vocabulary import DropReason, Stream
 from services.hae import worker as hae_worker
 from services.hae.values import CriticClient
 
-SIZE = 6
 NOWHERE = "127.0.0.1:1"
-
-
-def make_batch(batch: str, *, size: int = SIZE, seed: int = 0) -> list[Trajectory]:
-    """Wins, losses and truncations of 1 to 5 turns."""
-    draw = random.Random(f"{batch}{seed}")
-    made = []
-    for sample in range(size):
-        turns = [
-            Made(switch=draw.random() < 0.5, valid=draw.random() < 0.8, consistent=draw.random() < 0.7)
-            for _ in range(draw.randint(1, 5))
-        ]
-        task = make_task(sample, batch=batch, size=size)
-        made.append(make_trajectory(turns, task=task, won=sample % 3 == 0, truncated=sample % 3 == 1))
-    return made
-
-
-def expected_rewards(made: Trajectory) -> list[float]:
-    """Section 7 with the default weights, written out by hand."""
-    turns, rewards = made.turns, []
-    for turn in turns:
-        reward = 0.0 if turn.valid else -0.1
-        if not turn.is_switch:
-            reward += -0.3 / len(turns) if len(turns) > 1 else 0.0
-            reward += -0.3 if turn.index and not turn.subgoal_consistent else 0.0
-        rewards.append(reward)
-    rewards[-1] += 10.0 * made.outcome.won
-    return rewards
-
-
-def expected_advantages(members: list[Trajectory]) -> list[dict[Level, float]]:
-    """The estimator asked directly, its table made from nothing but the published trajectories."""
-    rows = [(number, one, turn) for number, one in enumerate(members) for turn in one.turns]
-    values = [critic_values(turn.prompt_ids) for _, _, turn in rows]
-    last = np.array([turn.index == len(one.turns) - 1 for _, one, turn in rows])
-    truncated = np.array([one.outcome.truncated for _, one, _ in rows]) & last
-    beyond = [
-        critic_values(one.next_prompt_ids).switch if cut else np.nan
-        for (_, one, _), cut in zip(rows, truncated, strict=True)
-    ]
-    result = estimate_hae(
-        TurnBatch(
-            trajectory=np.array([number for number, _, _ in rows]),
-            turn=np.array([turn.index for _, _, turn in rows]),
-            switch=np.array([turn.is_switch for _, _, turn in rows]),
-            reward=np.concatenate([expected_rewards(one) for one in members]),
-            terminated=np.array([one.outcome.terminated for _, one, _ in rows]) & last,
-            truncated=truncated,
-            v_low=np.array([value.low for value in values]),
-            v_high=np.array([value.high for value in values]),
-            v_switch=np.array([value.switch for value in values]),
-            has_action_tokens=np.full(len(rows), True),
-            has_subgoal_tokens=np.full(len(rows), True),
-            has_switch_tokens=np.full(len(rows), True),
-            truncation_value=np.array(beyond),
-        ),
-        HaeConfig(),
-    )
-    return [{level: float(result.advantages[level][row]) for level in Level} for row in range(len(rows))]
-
-
-def assert_as_computed_directly(members: list[Trajectory]) -> None:
-    turns = [turn for one in members for turn in one.turns]
-    for turn, expected in zip(turns, expected_advantages(members), strict=True):
-        for level, value in expected.items():
-            assert turn.advantages.HasField(level.value) == (not np.isnan(value))
-            if not np.isnan(value):
-                assert getattr(turn.advantages, level.value) == pytest.approx(value)
 
 
 async def test_two_batches_come_out_with_the_estimators_own_advantages(world: World) -> None:
@@ -187,21 +114,6 @@ async def test_a_hanging_critic_runs_into_the_deadline_and_is_named() -> None:
         critic.gate.set()
 
 
-async def test_poison_goes_to_the_dead_letters_and_the_others_flow(world: World) -> None:
-    critic = Critic()
-    async with critic.serving() as address:
-        made = make_batch("train-000000")
-        poison = make_trajectory([Made(), Made()], task=make_task(batch="train-000009", size=2))
-        poison.turns[1].index = 7
-        await world.publish([poison, *made])
-        world.run((await world.reward())[0])
-        world.run((await world.hae(address))[0])
-        assert len(await world.handed_on(SIZE)) == SIZE
-    errors = await world.dead_letters(1)
-    assert errors == ["trajectory test/train-000009/0/0: it contradicts itself: turn 7 at position 1"]
-    assert (await world.state()).counts.dead_lettered == 1
-
-
 async def test_a_batch_with_a_value_that_is_not_finite_is_dead_and_names_the_turn(world: World) -> None:
     critic = Critic()
     critic.spoil = True
@@ -209,7 +121,8 @@ async def test_a_batch_with_a_value_that_is_not_finite_is_dead_and_names_the_tur
         world.run((await world.reward())[0])
         world.run((await world.hae(address))[0])
         await world.publish(make_batch("train-000000"))
-        assert "v_low is missing at row 1" in (await world.dead_letters(1))[0]
+        [error] = await world.dead_letters(1)
+        assert error.startswith("trajectory test/train-000000/0/0, turn 1: v_low is missing")
     state = await world.state()
     assert (state.counts.dead_lettered, state.in_flight) == (SIZE, 0)
 
@@ -316,15 +229,3 @@ async def test_killed_processes_lose_and_double_nothing(world: World, tmp_path: 
     for number in range(12):
         name = f"train-{number:06d}"
         assert_as_computed_directly([entry.trajectory() for entry in entries if entry.batch_id == name])
-
-
-async def received(consumer: Consumer) -> Delivery:
-    """The next delivery, taken and never acknowledged."""
-    found: list[Delivery] = []
-
-    async def came() -> bool:
-        found.extend(await consumer.receive(1))
-        return bool(found)
-
-    await eventually(came)
-    return found[0]

@@ -1,8 +1,6 @@
-"""Settings become estimators; health figures are those of the turns that count."""
+"""Settings become estimators; queries become calls within the limits."""
 
-import numpy as np
 import pytest
-from hand_made import Made, make_trajectory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +8,6 @@ from hiper._proto.critic.v1.critic_service_pb2 import ValueQuery
 from hiper.config.sections import GaeEstimator, HaeEstimator, HaeSettings
 from hiper.errors import ConfigError
 from services.hae.estimators import make_estimator
-from services.hae.health import explained_variance, shares
 from services.hae.values import MAX_CALL_BYTES, MAX_CALL_QUERIES, CriticClient, chunks
 
 
@@ -27,20 +24,6 @@ def test_the_other_estimators_are_made(estimator: HaeEstimator | GaeEstimator) -
 def test_a_missing_critic_address_is_told() -> None:
     with pytest.raises(ConfigError, match="HIPER_HAE__CRITIC_ADDRESS"):
         CriticClient(HaeSettings())
-
-
-def test_explained_variance_counts_trained_turns_only() -> None:
-    targets = np.array([1.0, 3.0, np.nan, 5.0])
-    assert explained_variance(targets, targets) == 1
-    assert explained_variance(np.array([0.0, 0.0, 1e9, 0.0]), targets) == 0
-    assert explained_variance(np.array([2.0, 2.0, 2.0, 2.0]), np.full(4, 2.0)) is None
-    assert explained_variance(targets, np.full(4, np.nan)) is None
-
-
-def test_shares_of_a_batch() -> None:
-    made = make_trajectory([Made(switch=True), Made(consistent=False), Made(valid=False), Made()])
-    assert shares([made]) == {"hae_switch_rate": 0.25, "hae_valid_rate": 0.75, "hae_keep_consistency": 2 / 3}
-    assert "hae_keep_consistency" not in shares([make_trajectory([Made(switch=True)])])
 
 
 @given(st.lists(st.integers(0, MAX_CALL_BYTES // 3), max_size=12))

@@ -1,5 +1,6 @@
 """The terms of the reward, as method.md, section 7, states them."""
 
+import numpy as np
 import pytest
 from hand_made import Made, make_trajectory
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config.sections import RewardSettings
+from hiper.errors import IntegrityError
 from services.reward.terms import score, shaping_config
 
 KEEP, SWITCH = Made(), Made(switch=True)
@@ -74,6 +76,19 @@ def test_an_abandoned_episode_has_nothing_to_score() -> None:
     abandoned = Trajectory()
     score(abandoned, shaping_config(RewardSettings()))
     assert abandoned == Trajectory()
+
+
+def test_terms_of_plug_ins_are_added_by_their_names() -> None:
+    made = make_trajectory([SWITCH, SWITCH], won=True)
+    score(made, shaping_config(RewardSettings()), {"tone": np.array([0.0, -0.5])})
+    assert rewards(made) == [0, 9.5]
+    assert [dict(turn.reward_terms) for turn in made.turns] == [{}, {"success": 10, "tone": -0.5}]
+
+
+def test_a_sum_that_overflows_is_told() -> None:
+    made = make_trajectory([SWITCH], won=True)
+    with pytest.raises(IntegrityError, match="turn 0: the sum of its reward terms is inf"):
+        score(made, shaping_config(RewardSettings(success=1.7e308)), {"tone": np.array([1.7e308])})
 
 
 @given(st.lists(MADE, min_size=2, max_size=12), st.booleans())
