@@ -112,6 +112,8 @@ class _Builder:
         receptacles, items = self._receptacles(), self._items()
         places = self._places(receptacles)
         all_names = list_names([r.name for r in receptacles])
+        opening = f"{_WELCOME}\n\n{_ROOM}{all_names}.\n\n{self.texts.task}"
+        opening.encode()  # JSON can spell characters that no text on the wire may have: refused here, not in a session
         return Game(
             source=self.source,
             version=self.texts.version,
@@ -128,7 +130,7 @@ class _Builder:
             places=places,
             go={f"go to {r.name}": r for r in receptacles},
             room=_ROOM,
-            opening=f"{_WELCOME}\n\n{_ROOM}{all_names}.\n\n{self.texts.task}",
+            opening=opening,
             start=self._start(),
         )
 

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kitchens import GOALS, document, facts, kitchen, problem
 
+from hiper.envs.alfworld.engine import AlfworldEpisode
 from hiper.envs.alfworld.game import UnplayableGameError, parse_game
 from hiper.envs.alfworld.model import TaskType
+from hiper.envs.alfworld.versions import synthetic_grammar
 from hiper.errors import DataError
 
 
@@ -68,6 +72,15 @@ GOAL_OVER_ONE_OBJECT_TWICE = GOALS["two"].replace("(not (= ?o1 ?o2))", "")
         ({"pddl_problem": problem(GOALS["place"])[:-3]}, "never closed"),
         ({"pddl_problem": problem(GOALS["place"]) + ")"}, "never opened"),
         ({"pddl_problem": "(define (problem p))"}, ":objects"),
+        ({"pddl_problem": "(define ((nested)))"}, ":objects"),
+        ({"pddl_problem": "(" * 2000 + ")" * 2000}, "not a PDDL definition"),
+        ({"goal": "(and " * 3000 + ")" * 3000}, "nests too deeply"),
+        ({"extra": ["stray"]}, "'stray' where a fact belongs"),
+        ({"extra": ["(isCool (Apple_bar_1))"]}, "nests where a flat list belongs"),
+        ({"walkthrough": ["look", 3]}, "walkthrough"),
+        ({"shortest_plan": "four"}, "shortest_plan"),
+        ({"extra": ["(isCool \ud800_bar_1)"]}, "surrogates not allowed"),
+        ({"grammar": synthetic_grammar("Do \ud800.", "Some help.\n")}, "surrogates not allowed"),
         ({"pddl_problem": 7}, "pddl_problem"),
         ({"walkthrough": "go"}, "walkthrough"),
         ({"grammar": "nothing here"}, "no task sentence"),
@@ -89,10 +102,41 @@ def test_what_is_not_understood_is_refused_in_one_line_naming_the_file(
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'"text"', b"null"])
-def test_bytes_that_are_no_game_are_refused_by_name(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"some/game\.tw-pddl"):
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "not a game file: Expecting value"),
+        (b"{", "not a game file: Expecting property name"),
+        (json.dumps(document()).encode()[:-40], "not a game file: "),
+        (b"[]", "not a JSON object"),
+        (b'"text"', "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"[" * 100_000, "nests too deeply"),
+        (b"\xff\xfe", "not a game file: 'utf-8' codec can't decode byte 0xff in position 0"),
+        (json.dumps(document()).encode().replace(b"apple", b"appl\xe9", 1), "'utf-8' codec can't decode byte 0xe9"),
+    ],
+)
+def test_bytes_that_are_no_game_are_refused_by_name(data: bytes, complaint: str) -> None:
+    with pytest.raises(DataError, match=r"some/game\.tw-pddl") as refused:
         parse_game(data, "some/game.tw-pddl")
+    assert complaint in refused.value.message
+    assert "\n" not in str(refused.value)
+
+
+@given(st.data())
+def test_damaged_files_are_games_or_refused_and_never_anything_else(data: st.DataObject) -> None:
+    damaged = bytearray(json.dumps(document(data.draw(st.sampled_from(sorted(GOALS))))).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(damaged)))
+        end = data.draw(st.integers(start, min(len(damaged), start + 40)))
+        damaged[start:end] = data.draw(st.binary(max_size=8) | st.sampled_from([b"(", b")", b" ", b"- ", b"_bar_"]))
+    try:
+        game = parse_game(bytes(damaged), "damaged")
+    except DataError as error:
+        named = error.message.startswith("damaged: ")
+    else:
+        named = bool(AlfworldEpisode(game).reset().admissible)
+    assert named
 
 
 @pytest.mark.parametrize("solvable", [False, None, "yes"])

@@ -13,8 +13,8 @@ from hiper.envs.alfworld.synthetic import FIRST_VALID_SEED, SplitSpec, Synthetic
 from hiper.envs.base import TaskSource
 from hiper.errors import DataError
 
-SPECS = [GameSpec(size, kind, seed) for size in (3, 7, 20, 60) for kind in TaskType for seed in range(10)]
-SPECS += [GameSpec("demo", kind, seed) for kind in DEMO_TYPES for seed in range(40)]
+SPECS = [GameSpec(size, kind, seed) for size in (3, 7, 20, 60) for kind in TaskType for seed in range(30)]
+SPECS += [GameSpec("demo", kind, seed) for kind in DEMO_TYPES for seed in range(70)]
 
 
 def plays(game: Game) -> list[tuple[str, bool]]:
