@@ -20,6 +20,8 @@ from hiper.streams.link import Argument, Link
 __all__ = ["MemoryLink", "MemoryServer"]
 
 _URL = "redis://memory:6379/0"
+_TICK_S = 1e-4
+"""Less than this is no time: a clock need not tell it from zero."""
 
 
 class MemoryServer:
@@ -75,7 +77,7 @@ class MemoryLink(Link):
         while True:
             answer = await super().command(*words)
             remaining_s = give_up - asyncio.get_running_loop().time()
-            if answer or remaining_s <= 0:
+            if answer or remaining_s < _TICK_S:
                 return answer
             self._written.clear()
             # The wait alone is bounded: a read that is cut off may have delivered entries to nobody.
