@@ -227,12 +227,12 @@ async def new_world(directory: Path, **changes: object) -> AsyncIterator[World]:
 
 
 def start_service(
-    service: str, directory: Path, url: str, critic_address: str, name: str = ""
+    service: str, directory: Path, url: str, critic_address: str, name: str = "", settings: str = ""
 ) -> subprocess.Popen[bytes]:
     """A service as a process of its own, under the same consumer name at every start."""
     name = name or f"{service}-0"
     config = directory / "run.yaml"
-    config.write_text(f"run: {RUN}\nbroker: {{claim_idle_s: 1.0, block_ms: 100}}\n")
+    config.write_text(f"run: {RUN}\nbroker: {{claim_idle_s: 1.0, block_ms: 100}}\n{settings}")
     environment = {
         **os.environ,
         "HIPER_BROKER__URL": url,

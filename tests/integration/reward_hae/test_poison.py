@@ -1,14 +1,17 @@
 """A poisoned trajectory goes to the dead letters with its reason, a newer one waits, and the others flow."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hand_made import Made, ids, make_task, make_trajectory
 from known_batches import SIZE, assert_as_computed_directly, make_batch
-from pipeline_world import Critic, World
+from pipeline_world import Critic, World, start_service
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
+from hiper.errors import ExitCode
 from hiper.metrics import render
 from hiper.streams import DeadLetters, FutureSchema
 from hiper.streams import entry as stream_entry
@@ -140,3 +143,12 @@ async def test_an_entry_of_a_newer_schema_stops_the_service_and_waits(
     assert stopped.group_contains(FutureSchema, match="has schema 2, this process knows up to 1")
     state = await world.state()
     assert (state.dead_letters, state.streams[Stream.RAW].length) == (0, SIZE)
+
+
+async def test_a_process_with_a_term_it_cannot_import_ends_at_once_with_one_line(world: World, tmp_path: Path) -> None:
+    terms = "reward: {terms: {mine: {path: 'not_there:f'}}}\n"
+    process = start_service("reward", tmp_path, world.running.url, "", settings=terms)
+    assert await asyncio.to_thread(process.wait, 60) == ExitCode.USAGE
+    lines = [json.loads(line) for line in (tmp_path / "reward-0.log").read_text().splitlines()]
+    [failed] = [line for line in lines if line["level"] == "error"]
+    assert "reward.terms.mine: cannot import not_there:f: ModuleNotFoundError" in failed["error"]
