@@ -55,3 +55,24 @@ class RunConfig(Section):
         if self.warmstart.enabled and self.rollout.prompt.style != "compact":
             raise ValueError("warmstart.enabled makes a word-level model: it needs rollout.prompt.style 'compact'")
         return self
+
+    @model_validator(mode="after")
+    def _estimator_has_what_it_compares(self) -> "RunConfig":
+        estimator = self.hae.estimator
+        if estimator.needs_group and self.learner.samples_per_task == 1:
+            raise ValueError(
+                f"hae.estimator '{estimator.name}' compares the episodes of a task: learner.samples_per_task must be "
+                "at least 2, or every advantage is 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_critic_that_is_not_kept_has_no_settings(self) -> "RunConfig":
+        estimator = self.hae.estimator
+        if estimator.needs_critic:
+            return self
+        if self.learner.critic_warmup_iterations:
+            raise ValueError(f"learner.critic_warmup_iterations: '{estimator.name}' has no critic; set it to 0")
+        if self.model.critic_path is not None:
+            raise ValueError(f"model.critic_path: '{estimator.name}' has no critic; leave it out")
+        return self

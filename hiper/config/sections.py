@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     JsonValue,
@@ -19,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from hiper.config.base import Positive, Seconds, Section, Share
+from hiper.config.estimators import EstimatorSettings, HaeEstimator
 from hiper.vocabulary import EnvName, ShapingTerm
 
 __all__ = [
@@ -41,16 +41,6 @@ __all__ = [
     "TermSettings",
     "WarmstartSettings",
 ]
-
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of every settings model: frozen, closed, documented by its field docstrings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
 class BrokerSettings(Section):
@@ -284,33 +274,6 @@ class RewardSettings(Section):
         return terms
 
 
-class HaeEstimator(Section):
-    """Hierarchical advantage estimation."""
-
-    name: Literal["hae"] = "hae"
-    mode: Literal["default", "compat", "paper"] = "default"
-    """See method.md, section 18."""
-    gamma: Share = 1.0
-    """Discount per turn."""
-    lam_low: Share = 1.0
-    """Lambda per turn, inside a segment."""
-    lam_seg: Share = 0.95
-    """Lambda per segment."""
-
-
-class GaeEstimator(Section):
-    """Flat turn-level GAE on V_low: the baseline without a hierarchy."""
-
-    name: Literal["gae"] = "gae"
-    gamma: Share = 1.0
-    """Discount per turn."""
-    lam: Share = 0.95
-    """Lambda per turn."""
-
-
-EstimatorSettings = Annotated[HaeEstimator | GaeEstimator, Field(discriminator="name")]
-
-
 class DetectorSettings(Section):
     """When the figures of a batch raise an alarm (method.md, sections 15 and 17). Limits count as past."""
 
@@ -337,8 +300,9 @@ class HaeSettings(Section):
 
     estimator: EstimatorSettings = HaeEstimator()
     """Estimator and its parameters."""
-    whiten: bool = True
-    """Normalise each level over the turns of the batch that own a token of it."""
+    whiten: bool | None = None
+    """Normalise each level over the turns of the batch that own a token of it. None: yes, where the estimator has no
+    normalisation of its own."""
     critic_address: str | None = None
     """Address of the critic service (`host:port`). Filled in by `hiper up`."""
     critic_timeout_s: Seconds = 60.0
@@ -349,6 +313,22 @@ class HaeSettings(Section):
     """Age at which an incomplete batch is handed on with the members it has."""
     detectors: DetectorSettings = DetectorSettings()
     """When to raise an alarm."""
+
+    @field_validator("estimator", mode="before")
+    @classmethod
+    def _has_its_values(cls, chosen: object) -> object:
+        if isinstance(chosen, dict) and chosen.get("name") == "ppo_token":
+            raise ValueError(
+                "'ppo_token' needs a value at every token, and no service reads or carries them; "
+                "'gae' is PPO per turn, and `hiper.advantages.ppo_token` computes it on arrays"
+            )
+        return chosen
+
+    @model_validator(mode="after")
+    def _whitens_what_can_be(self) -> "HaeSettings":
+        if self.whiten is not None and not self.estimator.can_whiten:
+            raise ValueError(f"whiten: '{self.estimator.name}' has a normalisation of its own; leave it out")
+        return self
 
 
 class ModelSettings(Section):

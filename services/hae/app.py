@@ -13,7 +13,7 @@ from hiper.vocabulary import Stream
 from services.hae.detectors import Detectors
 from services.hae.estimators import make_estimator
 from services.hae.servicer import SERVICE, HaeServicer
-from services.hae.values import CriticClient
+from services.hae.values import value_source
 from services.hae.worker import HaeWorker
 
 __all__ = ["main"]
@@ -29,7 +29,7 @@ async def main(context: ServiceContext) -> None:
         stubs.add_HaeServiceServicer_to_server(servicer, server)
 
     async with (
-        CriticClient(config.hae) as critic,
+        value_source(config.hae) as critic,
         await Broker.connect(config.broker, config.run, context.name) as broker,
     ):
         await broker.join_run(config.supervisor.ready_timeout_s)

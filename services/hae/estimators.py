@@ -1,35 +1,42 @@
 """The configured estimator as a function of a batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
 from hiper.advantages.gae import GaeConfig, estimate_gae
-from hiper.advantages.hae import HaeConfig, HaeMode, estimate_hae
-from hiper.config.sections import GaeEstimator, HaeSettings
-from hiper.errors import ConfigError
+from hiper.advantages.gigpo import GigpoConfig, estimate_gigpo
+from hiper.advantages.grpo import GrpoConfig, estimate_grpo
+from hiper.advantages.hae import HaeConfig, estimate_hae
+from hiper.advantages.hae_gigpo import HaeGigpoConfig, estimate_hae_gigpo
+from hiper.advantages.hae_group import HaeGroupConfig, estimate_hae_group
+from hiper.advantages.reinforce_pp import ReinforcePpConfig, estimate_reinforce_pp
+from hiper.advantages.rloo import RlooConfig, estimate_rloo
+from hiper.config.sections import HaeSettings
 
-__all__ = ["Estimator", "make_estimator"]
+__all__ = ["ESTIMATORS", "Estimator", "make_estimator"]
 
 Estimator = Callable[[TurnBatch], TurnAdvantages]
 
+ESTIMATORS: dict[str, tuple[Callable[..., Any], Callable[[TurnBatch, Any], TurnAdvantages]]] = {
+    "hae": (HaeConfig, estimate_hae),
+    "gae": (GaeConfig, estimate_gae),
+    "grpo": (GrpoConfig, estimate_grpo),
+    "rloo": (RlooConfig, estimate_rloo),
+    "reinforce++": (ReinforcePpConfig, estimate_reinforce_pp),
+    "gigpo": (GigpoConfig, estimate_gigpo),
+    "hae_group": (HaeGroupConfig, estimate_hae_group),
+    "hae_gigpo": (HaeGigpoConfig, estimate_hae_gigpo),
+}
+"""By the name in the settings, whose other fields are fields of the config."""
+
 
 def make_estimator(settings: HaeSettings) -> Estimator:
-    """Return the estimator of `settings`. Raises `ConfigError` for one whose inputs no trajectory carries."""
+    """Return the estimator of `settings`."""
     chosen = settings.estimator
-    if isinstance(chosen, GaeEstimator):
-        flat = GaeConfig(gamma=chosen.gamma, lam=chosen.lam, whiten=settings.whiten)
-        return lambda batch: estimate_gae(batch, flat)
-    mode = HaeMode(chosen.mode)
-    if mode is HaeMode.PAPER:
-        raise ConfigError(
-            "hae.estimator.mode 'paper' needs P(SWITCH) and V_low of the previous sub-goal; trajectories carry neither",
-            "use mode 'default', or `hiper hae compute --mode paper` on a file that has them",
-        )
-    config = HaeConfig(
-        mode=mode,
-        gamma=chosen.gamma,
-        lam_low=chosen.lam_low,
-        lam_seg=chosen.lam_seg,
-        whiten=settings.whiten,
-    )
-    return lambda batch: estimate_hae(batch, config)
+    make_config, estimate = ESTIMATORS[chosen.name]
+    parameters = chosen.model_dump(exclude={"name"})
+    if settings.whiten is not None:
+        parameters["whiten"] = settings.whiten
+    config = make_config(**parameters)
+    return lambda batch: estimate(batch, config)

@@ -3,6 +3,7 @@
 A value, advantage or target that a turn does not have is NaN in a table and absent in a message, never zero.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -39,11 +40,12 @@ def turn_batch(trajectories: Sequence[Trajectory], reading: CriticReading) -> Tu
     """
     turns = list(_turns(trajectories))
     values, beyond = reading.values[: len(turns)], reading.values[len(turns) :]
-    last = np.cumsum([len(one.turns) for one in trajectories]) - 1
+    lengths = [len(one.turns) for one in trajectories]
+    last = np.cumsum(lengths) - 1
     truncation_value = np.full(len(turns), np.nan)
     truncation_value[last[_is_cut(trajectories)]] = [_before_decision(value) for value in beyond]
     return TurnBatch(
-        trajectory=np.repeat(np.arange(len(trajectories)), [len(one.turns) for one in trajectories]),
+        trajectory=np.repeat(np.arange(len(trajectories)), lengths),
         turn=np.array([turn.index for turn in turns]),
         switch=np.array([turn.is_switch for turn in turns]),
         reward=np.array([_reward(one, turn) for one in trajectories for turn in one.turns]),
@@ -57,6 +59,8 @@ def turn_batch(trajectories: Sequence[Trajectory], reading: CriticReading) -> Tu
         has_subgoal_tokens=np.array([turn.subgoal_span.end > turn.subgoal_span.start for turn in turns]),
         has_switch_tokens=np.array([turn.switch_span.end > turn.switch_span.start for turn in turns]),
         truncation_value=truncation_value,
+        group=np.repeat([one.task.group for one in trajectories], lengths),
+        anchor=np.array([_anchor(turn.observation) for turn in turns]),
     )
 
 
@@ -104,6 +108,14 @@ def _reward(trajectory: Trajectory, turn: Turn) -> float:
             "the reward service must have passed it on unscored: check that all services run the same version",
         )
     return turn.reward
+
+
+def _anchor(observation: str) -> int:
+    """Number an observation: 63 bits of its hash, the same in every process; -1 for one that was not kept."""
+    if not observation:
+        return -1
+    digest = hashlib.blake2b(observation.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _number(value: LevelValues, level: Level) -> float:

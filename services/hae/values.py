@@ -7,6 +7,7 @@ for a restart of the learner.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import grpc.aio
 
@@ -20,7 +21,16 @@ from hiper.metrics import gauge
 from hiper.rpc.channel import TRANSIENT, explain, open_channel
 from hiper.rpc.patience import TryAgain, persist
 
-__all__ = ["MAX_CALL_BYTES", "MAX_CALL_QUERIES", "CriticClient", "CriticReading", "chunks"]
+__all__ = [
+    "MAX_CALL_BYTES",
+    "MAX_CALL_QUERIES",
+    "CriticClient",
+    "CriticReading",
+    "NoCritic",
+    "ValueSource",
+    "chunks",
+    "value_source",
+]
 
 MAX_CALL_QUERIES = 512
 MAX_CALL_BYTES = 12 * 1024 * 1024
@@ -33,6 +43,38 @@ class CriticReading:
 
     values: Sequence[LevelValues]
     version: int
+
+
+class ValueSource(Protocol):
+    """Where values come from. An async context manager."""
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+
+    async def read(self, queries: Sequence[pb.ValueQuery]) -> CriticReading:
+        """Return the values of `queries`."""
+
+
+class NoCritic:
+    """For estimators that need no values: every reading is empty, and nobody is asked."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read(self, queries: Sequence[pb.ValueQuery]) -> CriticReading:
+        """Return as many readings without a value as there are queries; version 0."""
+        return CriticReading([LevelValues()] * len(queries), 0)
+
+
+def value_source(settings: HaeSettings) -> ValueSource:
+    """Return what the estimator of `settings` needs. Raises `ConfigError` for a critic without an address."""
+    return CriticClient(settings) if settings.estimator.needs_critic else NoCritic()
 
 
 class CriticClient:
@@ -48,7 +90,7 @@ class CriticClient:
         self._stub = stubs.CriticServiceStub(self._channel)
         self._log = logs.get(peer=self._address)
 
-    async def __aenter__(self) -> "CriticClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -21,7 +21,7 @@ from services.hae.estimate import estimate
 from services.hae.estimators import Estimator
 from services.hae.health import export, measure
 from services.hae.rows import value_queries
-from services.hae.values import CriticClient, CriticReading
+from services.hae.values import CriticReading, ValueSource
 
 __all__ = ["HaeWorker"]
 
@@ -33,7 +33,7 @@ class HaeWorker:
     """Works on one batch at a time until it is told to stop."""
 
     def __init__(
-        self, consumer: Consumer, batches: Batches, critic: CriticClient, estimator: Estimator, detectors: Detectors
+        self, consumer: Consumer, batches: Batches, critic: ValueSource, estimator: Estimator, detectors: Detectors
     ) -> None:
         self._consumer = consumer
         self._batches = batches

@@ -77,6 +77,15 @@ def test_unknown_environment_variable_names_the_nearest(write) -> None:
         ("broker: {block_ms: 60000}\n", "block_ms must be shorter"),
         ("warmstart: {enabled: true}\n", "compact"),
         ("run: Not a name\n", "run"),
+        ("hae: {estimator: {name: grpo}}\n", "samples_per_task must be at least 2"),
+        ("hae: {estimator: {name: hae, mode: paper}}\n", "hae compute --mode paper"),
+        ("hae: {estimator: {name: ppo_token}}\n", "needs a value at every token"),
+        ("hae: {estimator: {name: reinforce++}, whiten: true}\n", "normalisation of its own"),
+        (
+            "hae: {estimator: {name: rloo}}\nlearner: {samples_per_task: 4, critic_warmup_iterations: 1}\n",
+            "critic_warmup_iterations: 'rloo' has no critic",
+        ),
+        ("hae: {estimator: {name: reinforce++}}\nmodel: {critic_path: x}\n", "model.critic_path"),
     ],
 )
 def test_bad_file_is_one_line(write, text: str, message: str) -> None:

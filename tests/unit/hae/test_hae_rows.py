@@ -58,6 +58,24 @@ def test_the_table_holds_the_turns_in_order() -> None:
     np.testing.assert_array_equal(table.truncation_value, [math.nan] * 5 + [6.5])
 
 
+def test_the_table_knows_who_plays_the_same_task_and_who_saw_the_same() -> None:
+    made = batch_of_three()
+    for trajectory, group in zip(made, (4, 4, 0), strict=True):
+        trajectory.task.group = group
+    seen = ["a room", "a shelf", "a room", "a room", "", ""]
+    turns = [turn for trajectory in made for turn in trajectory.turns]
+    for turn, observation in zip(turns, seen, strict=True):
+        turn.observation = observation
+    table = turn_batch(made, reading(7))
+    assert table.group is not None
+    assert table.group.tolist() == [4, 4, 4, 0, 0, 0]
+    assert table.anchor is not None
+    room, shelf = table.anchor[:2].tolist()
+    assert room != shelf
+    assert min(room, shelf) >= 0
+    assert table.anchor.tolist() == [room, shelf, room, room, -1, -1], "an observation that was not kept is not known"
+
+
 def test_a_critic_without_switch_head_bootstraps_with_the_high_one() -> None:
     table = turn_batch(batch_of_three(), reading(7, switch_head=False))
     assert np.isnan(table.v_switch).all()
