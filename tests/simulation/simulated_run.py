@@ -205,7 +205,7 @@ class SimulatedRun:
     async def rollout(self, name: str, brokers: list[Broker]) -> None:
         broker = await self.connect(name, brokers)
         parts = WorkerParts(
-            Consumer(broker, Stream.TASKS, GROUPS[Stream.TASKS], name),
+            _consumer(broker, Stream.TASKS, name),
             Publisher(broker),
             self,  # type: ignore[arg-type]  # it plays
             self,  # type: ignore[arg-type]  # its weights are always there
@@ -222,13 +222,13 @@ class SimulatedRun:
 
     async def reward(self, name: str, brokers: list[Broker]) -> None:
         broker = await self.connect(name, brokers)
-        consumer = Consumer(broker, Stream.RAW, GROUPS[Stream.RAW], name)
+        consumer = _consumer(broker, Stream.RAW, name)
         plugins = PluginTerms(RewardSettings())
         await RewardWorker(consumer, Batches(broker), ShapingConfig(), plugins).run(asyncio.Event())
 
     async def hae(self, name: str, brokers: list[Broker]) -> None:
         broker = await self.connect(name, brokers)
-        consumer = Consumer(broker, Stream.SCORED, GROUPS[Stream.SCORED], name, prefetch=1)
+        consumer = _consumer(broker, Stream.SCORED, name)
         settings, batches = HaeSettings(), Batches(broker)
         critic: Any = self  # it reads
         worker = HaeWorker(consumer, batches, critic, make_estimator(settings), Detectors(settings.detectors))
@@ -250,7 +250,7 @@ class SimulatedRun:
         await lease.acquire(wait_s=600.0)
         keeper = asyncio.create_task(lease.keep())
         try:
-            await self._learn(broker, lease, Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner"))
+            await self._learn(broker, lease, _consumer(broker, Stream.ADVANTAGES, "learner"))
         finally:
             keeper.cancel()
 
@@ -278,6 +278,11 @@ class SimulatedRun:
             await asyncio.sleep(0)
             verdicts: dict[str, Verdict] = {delivery.entry_id: "applied" for delivery in batch.values()}
             await apply_ack(broker, lease, verdicts)
+
+
+def _consumer(broker: Broker, stream: Stream, name: str) -> Consumer:
+    # The clock is handed in: the default was bound before time became virtual.
+    return Consumer(broker, stream, GROUPS[stream], name, clock=asyncio.get_running_loop().time)
 
 
 async def _of(work: Awaitable[None]) -> None:
