@@ -126,4 +126,14 @@ def _case(entry: Any, index: int, path: Path) -> Case:
         first = error.errors()[0]
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         where = f"{label}, {field}" if field else label
-        raise DataError(f"{path}: {where}: {first['msg']}", _HINT) from error
+        raise DataError(f"{path}: {where}{_turn(entry, first['loc'])}: {first['msg']}", _HINT) from error
+
+
+def _turn(entry: Any, location: tuple[int | str, ...]) -> str:
+    """Trajectory and turn of the row a fault is in, as the file names them; empty where there is no such row."""
+    try:
+        _, index, *_ = location
+        row = entry["rows"][index]
+        return f" (trajectory {row['traj']}, turn {row['turn']})"
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ""

@@ -97,7 +97,8 @@ def test_paper_mode_leaves_rewards_alone(tmp_path: Path) -> None:
     [
         ("rows.1.reward", None, r"case 'two turns', rows\[1\]\.reward"),
         ("rows.0.action_span", [3, 2], r"rows\[0\].*action_span \[3, 2\)"),
-        ("rows.0.v_low", float("nan"), r"rows\[0\]\.v_low"),
+        ("rows.0.v_low", float("nan"), r"rows\[0\]\.v_low \(trajectory \w+, turn 0\)"),
+        ("rows.1.reward", float("inf"), r"rows\[1\]\.reward \(trajectory \w+, turn 1\)"),
         ("rows.1.v_term", None, r"rows\[1\]\.v_term"),
         ("rows.0.v_high", None, r"case 'two turns': trajectory \w+, turn 0: v_high is missing"),
         ("rows.0.resp_len", 7, r"rows\[0\]\.resp_len 7 exceeds response_width 6"),

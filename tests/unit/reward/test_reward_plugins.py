@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hand_made import Made, make_task, make_trajectory
 
 from hiper.config import parse_config
@@ -174,6 +175,12 @@ async def test_the_example_works_as_its_words_say(monkeypatch: pytest.MonkeyPatc
         turn.action = action
     rewards = await terms(repetition=settings).rewards(TrajectoryView.of(made))
     np.testing.assert_allclose(rewards["repetition"], [0, 0, -0.05, 0, 0])
+
+
+def test_the_configuration_in_the_documents_is_one() -> None:
+    [block] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "rewards.md").read_text(), re.DOTALL)
+    config = parse_config(yaml.safe_load(block), source="docs/rewards.md", environment={})
+    assert set(config.reward.terms) == {"repetition", "politeness", "tone"}
 
 
 class Gate:
