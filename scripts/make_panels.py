@@ -22,7 +22,7 @@ COMPRESS_ABOVE = 100_000
 
 def alfworld(data: Path) -> Iterator[Panel]:
     """The four splits of the real games."""
-    source = AlfworldFiles(data, cache_games=1)
+    source = AlfworldFiles(data)
     for split in SPLITS:
         yield make_panel(source, split)
 

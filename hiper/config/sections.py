@@ -87,7 +87,9 @@ class EnvSettings(Section):
     synthetic_valid: Positive = 128
     """Synthetic held-out games, disjoint from training by seed and by content."""
     train_split: str = "train"
-    """Split training tasks are drawn from."""
+    """Split training tasks are drawn from, held against the shipped panel of that data where there is one."""
+    train_panel: str | None = None
+    """Panel to train on, by name or path. None: what the evaluation's panel says to train on, else `train_split`."""
     task_types: tuple[str, ...] = ()
     """Restrict training and evaluation to these task types; empty = all."""
     max_steps: Positive = 50
@@ -403,10 +405,14 @@ class LearnerSettings(Section):
 class EvaluationSettings(Section):
     """Evaluation on a fixed panel, between training batches."""
 
-    split: str = "valid_seen"
-    """Split the panel is drawn from; all of its tasks if `tasks` is 0."""
+    panel: str | None = None
+    """Panel to evaluate on, by name (`hiper env panels`) or path. None: the shipped panel of `split` if there is one for
+    the data, else all of `split` as it is."""
+    split: str | None = None
+    """Split to evaluate on without a named panel. None: valid_seen of the real ALFWorld games, valid of synthetic ones,
+    test of WebShop."""
     tasks: Annotated[int, Field(ge=0)] = 0
-    """Size of the panel: the first tasks by id hash, the same in every run."""
+    """Play only the first tasks of the panel by id hash, the same in every run; 0 = all."""
     every: Annotated[int, Field(ge=0)] = 5
     """Versions between evaluations; version 0 and the last one are always evaluated. 0 = only these two."""
     temperature: Annotated[float, Field(ge=0)] = 0.4

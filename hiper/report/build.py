@@ -27,6 +27,7 @@ def build_report(files: RunFiles) -> dict[str, JsonValue]:
         "seconds": max(0.0, ended - started) if started and ended else 0.0,
         "policy_versions": max((line["version"] for line in metrics), default=0),
         "evaluation": _evaluation(evaluations),
+        "panels": _panels(evaluations, metrics),
         "trajectories": pipeline.get("trajectories", {}),
         "conservation_gap": pipeline.get("conservation_gap"),
         "throughput": _throughput(metrics),
@@ -45,6 +46,16 @@ def _evaluation(evaluations: list[Tree]) -> dict[str, JsonValue]:
     low, high = difference_interval(before["won"], before["played"], after["won"], after["played"])
     difference = {"success": after["success"] - before["success"], "low": low, "high": high}
     return {"split": after["split"], "before": before, "after": after, "difference": difference}
+
+
+def _panels(evaluations: list[Tree], metrics: list[Tree]) -> dict[str, JsonValue]:
+    """Which tasks the figures belong to: equal hashes, equal tasks."""
+    evaluation, train = (evaluations or [{}])[-1], (metrics or [{}])[-1]
+    return {
+        "evaluation": evaluation.get("panel", ""),
+        "evaluation_sha256": evaluation.get("panel_sha256", ""),
+        "train_sha256": train.get("train_panel_sha256", ""),
+    }
 
 
 def _throughput(metrics: list[Tree]) -> dict[str, JsonValue]:

@@ -14,6 +14,7 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"success on the fixed panel of {after['expected']} held-out tasks ({evaluation['split']})",
+            f"  {report['panels']['evaluation']}, sha256 {report['panels']['evaluation_sha256'][:16]}",
             f"  {'':34}{'before':>8}{'after':>8}",
             f"  {'all':34}{before['success']:8.1%}{after['success']:8.1%}"
             f"   difference {difference['success']:+.1%}, "

@@ -20,6 +20,7 @@ from hiper.vocabulary import Stream
 from services.learner.critic_service import SERVICE, CriticServicer
 from services.learner.loop import LearnerLoop, Ports
 from services.learner.model import Critic, load_causal_lm
+from services.learner.panels import choose_panels
 from services.learner.tasks import TaskPlan
 from services.learner.trainer import Trainer
 
@@ -58,7 +59,9 @@ async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, leas
     plan = await _unless_stopped(context.stop, _plan(config))
     if plan is None:
         return
-    context.health.set("tasks", True, f"{len(plan.train)} to train on, {len(plan.panel)} to evaluate on")
+    panels = plan.panels
+    sizes = f"{len(panels.train.tasks)} to train on, {len(panels.evaluation.tasks)} to evaluate on"
+    context.health.set("tasks", True, f"{sizes} ({panels.evaluation.name})")
     consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
     ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
     loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
@@ -81,9 +84,7 @@ async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, leas
 
 async def _plan(config: RunConfig) -> TaskPlan:
     async with EnvClient(config.env) as env:
-        train = await env.list_tasks(config.env.train_split)
-        panel = await env.list_tasks(config.evaluation.split)
-    return TaskPlan.build(config, train, panel)
+        return TaskPlan(config, await choose_panels(config, env))
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

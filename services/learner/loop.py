@@ -15,7 +15,7 @@ from pathlib import Path
 from hiper import logs
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config import RunConfig, config_hash
-from hiper.durable import write_json
+from hiper.durable import JsonValue, write_json
 from hiper.errors import IntegrityError, RunStateError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
@@ -24,6 +24,7 @@ from hiper.vocabulary import DropReason
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
 from services.learner.intake import Intake
+from services.learner.panels import keep_panels
 from services.learner.publish import WeightsPublisher
 from services.learner.records import LineFile, eval_line, evaluate
 from services.learner.rows import TrainRow, rows_of
@@ -85,6 +86,8 @@ class LearnerLoop:
         if restored and restored.config_sha256 != settings:
             self._log.warning("the settings are not those the checkpoint was made with", now=settings)
         self._state.config_sha256 = settings
+        await asyncio.to_thread(keep_panels, self._run_dir, self._plan.panels, self._state.panels)
+        self._state.panels = self._plan.panels.hashes
         self._metrics.rewind(self._state.version, self._state.last_line)
         self._evals.rewind(max((record.version for record in self._state.evaluations), default=-1))
         if restored is None:
@@ -139,7 +142,7 @@ class LearnerLoop:
 
     async def _evaluate(self, batch: WholeBatch) -> None:
         trajectories = list(batch.trajectories.values())
-        record = evaluate(self._state.version, self._config.evaluation.split, trajectories, batch.expected)
+        record = evaluate(self._state.version, self._plan.panels, trajectories)
         self._state.evaluations.append(record)
         line = eval_line(record)
         self._evals.append(line)
@@ -165,14 +168,14 @@ class LearnerLoop:
             "seconds_wait": waited_s,
         }
         self._state.version = version + 1
-        self._state.last_line = dict(line)
+        self._state.last_line = self._labelled(line)
         self._enter(batch, judged.verdicts)
         with _timed(line, "checkpoint"):
             if self._checkpoint_due():
                 await self._checkpoint()
         with _timed(line, "publish"):
             await self._publish()
-        self._metrics.append(line)
+        self._metrics.append(self._labelled(line))
         export(line)
         self._log.info(
             "policy updated", policy_version=version + 1, rows=len(judged.rows), success=line.get("success", 0.0)
@@ -193,6 +196,10 @@ class LearnerLoop:
             stopped.cancel()
             if not update.done():
                 self._trainer.interrupt()
+
+    def _labelled(self, line: Mapping[str, float]) -> dict[str, JsonValue]:
+        """A line of metrics.jsonl: figures, and the hashes of the panels they belong to."""
+        return {**line, **{f"{kind}_panel_sha256": digest for kind, digest in self._plan.panels.hashes.items()}}
 
     def _checkpoint_due(self) -> bool:
         version, learner = self._state.version, self._config.learner

@@ -14,6 +14,7 @@ from typing import Any
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.durable import JsonValue, write_bytes
 from hiper.statistics import wilson_interval
+from services.learner.panels import RunPanels
 from services.learner.state import EvalRecord
 
 __all__ = ["LineFile", "eval_line", "evaluate"]
@@ -56,12 +57,13 @@ def _is_odd(value: JsonValue) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def evaluate(version: int, split: str, trajectories: Sequence[Trajectory], expected: int) -> EvalRecord:
-    """Return the outcome of the panel's `expected` episodes, of which `trajectories` were played to an end."""
+def evaluate(version: int, panels: RunPanels, trajectories: Sequence[Trajectory]) -> EvalRecord:
+    """Return the outcome of the evaluation's panel, of whose episodes `trajectories` were played to an end."""
     played = Counter(trajectory.task_type for trajectory in trajectories)
     won = Counter(trajectory.task_type for trajectory in trajectories if trajectory.outcome.won)
     turns = sum(len(trajectory.turns) for trajectory in trajectories) / max(1, len(trajectories))
-    return EvalRecord(version, split, dict(won), dict(played), turns, expected)
+    panel = panels.evaluation
+    return EvalRecord(version, panels.split, dict(won), dict(played), turns, len(panel.tasks), panel.name, panel.sha256)
 
 
 def eval_line(record: EvalRecord) -> dict[str, JsonValue]:
@@ -70,6 +72,8 @@ def eval_line(record: EvalRecord) -> dict[str, JsonValue]:
     return {
         "version": record.version,
         "split": record.split,
+        "panel": record.panel,
+        "panel_sha256": record.panel_sha256,
         "expected": record.expected,
         "mean_turns": record.mean_turns,
         **_success(sum(record.won.values()), sum(record.played.values())),

@@ -30,6 +30,8 @@ class EvalRecord:
     mean_turns: float
     expected: int
     """Size of the panel."""
+    panel: str = ""
+    panel_sha256: str = ""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class RunState:
     """The line of `version` in metrics.jsonl, which is written after the checkpoint."""
     config_sha256: str = ""
     """Hash of the settings this state was made with."""
+    panels: dict[str, str] = field(default_factory=dict)
+    """Hashes of the panels this state was made with: `train` and `evaluation`."""
 
     def record(self, batch_id: str, verdicts: Mapping[str, Verdict]) -> None:
         """Enter the verdicts of a batch."""

@@ -1,21 +1,20 @@
-"""Which tasks are played, and in which order: pure functions of the seed and the task ids.
+"""In which order tasks are played: a pure function of the panels and the seed.
 
 Batch b of a run is the same whoever computes it and whenever, so the policy version is the whole task cursor, and
 issuing a batch again after a crash adds nothing.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from hiper._proto.common.v1 import types_pb2 as common
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.config import RunConfig
-from hiper.envs.base import TaskPin
-from hiper.errors import DataError
+from hiper.envs.panels import PanelTask
 from hiper.streams import SCHEMA_VERSION
 from hiper.vocabulary import trajectory_id
+from services.learner.panels import RunPanels
 
 __all__ = ["TaskPlan", "eval_batch_id", "train_batch_id"]
 
@@ -32,30 +31,10 @@ def eval_batch_id(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """Every batch of a run."""
+    """Every batch of a run: the one place where the order of play comes from."""
 
     config: RunConfig
-    train: tuple[str, ...]
-    """Training task ids, sorted."""
-    panel: tuple[str, ...]
-    """Evaluation task ids, sorted: the same in every run on the same data."""
-
-    @classmethod
-    def build(cls, config: RunConfig, train: Sequence[TaskPin], valid: Sequence[TaskPin]) -> "TaskPlan":
-        """Select by task type, and the panel by hash of the id. Raises `DataError` if nothing is left."""
-        kept = config.env.task_types
-        train_ids = sorted(task.task_id for task in train if not kept or task.task_type in kept)
-        valid_ids = sorted(task.task_id for task in valid if not kept or task.task_type in kept)
-        for name, ids in ((config.env.train_split, train_ids), (config.evaluation.split, valid_ids)):
-            if not ids:
-                raise DataError(
-                    f"split '{name}' has no task of the types {list(kept) or 'any'}", "check env.task_types"
-                )
-        if overlap := set(train_ids) & set(valid_ids):
-            raise DataError(f"{len(overlap)} tasks are both trained and evaluated on", "choose disjoint splits")
-        size = config.evaluation.tasks or len(valid_ids)
-        panel = sorted(sorted(valid_ids, key=lambda task: _digest("panel", task))[:size])
-        return cls(config, tuple(train_ids), tuple(panel))
+    panels: RunPanels
 
     def evaluation_due(self, version: int) -> bool:
         """True for version 0, the last one, and every `evaluation.every` between."""
@@ -66,48 +45,48 @@ class TaskPlan:
         """Tasks of training batch `batch`: the next `tasks_per_batch` of an endless row of permutations."""
         learner = self.config.learner
         first = batch * learner.tasks_per_batch
-        ids = [self._nth(first + offset) for offset in range(learner.tasks_per_batch)]
+        tasks = [self._nth(first + offset) for offset in range(learner.tasks_per_batch)]
         start = max(0, batch - learner.max_staleness)
         return [
-            self._task(train_batch_id(batch), task_id, group, sample, start)
-            for group, task_id in enumerate(ids)
+            self._task(train_batch_id(batch), task, group, sample, start)
+            for group, task in enumerate(tasks)
             for sample in range(learner.samples_per_task)
         ]
 
     def eval_batch(self, version: int) -> list[Task]:
         """Tasks of the evaluation of `version`: the panel, once each."""
         return [
-            self._task(eval_batch_id(version), task_id, group, 0, version, evaluation=True)
-            for group, task_id in enumerate(self.panel)
+            self._task(eval_batch_id(version), task, group, 0, version, evaluation=True)
+            for group, task in enumerate(self.panels.evaluation.tasks)
         ]
 
-    def _nth(self, position: int) -> str:
-        epoch, index = divmod(position, len(self.train))
-        return self._epoch(epoch)[index]
-
-    def _epoch(self, epoch: int) -> Sequence[str]:
-        return _permutation(self.train, self.config.seed, epoch)
+    def _nth(self, position: int) -> PanelTask:
+        panel = self.panels.train
+        epoch, index = divmod(position, len(panel.tasks))
+        order = _permutation(tuple(task.id for task in panel.tasks), panel.sha256, epoch, self.config.seed)
+        return panel.tasks[order[index]]
 
     def _task(
-        self, batch_id: str, task_id: str, group: int, sample: int, min_version: int, *, evaluation: bool = False
+        self, batch_id: str, task: PanelTask, group: int, sample: int, min_version: int, *, evaluation: bool = False
     ) -> Task:
         config = self.config
         identity = trajectory_id(config.run, batch_id, group, sample)
         temperature, kind, seed = config.rollout.sampling.temperature, common.TASK_KIND_TRAIN, str(identity)
         if evaluation:
             # Every version meets the same environment and the same dice: figures differ by policy only.
-            temperature, kind, seed = config.evaluation.temperature, common.TASK_KIND_EVAL, task_id
+            temperature, kind, seed = config.evaluation.temperature, common.TASK_KIND_EVAL, task.id
         return Task(
             schema_version=SCHEMA_VERSION,
             run=config.run,
             trajectory_id=identity,
             batch_id=batch_id,
-            batch_size=len(self.panel) if evaluation else config.batch_size,
+            batch_size=len(self.panels.evaluation.tasks) if evaluation else config.batch_size,
             group=group,
             sample=sample,
             kind=kind,
             env=config.env.name,
-            task_id=task_id,
+            task_id=task.id,
+            env_seed=task.seed,
             seed=int.from_bytes(_digest(str(config.seed), seed)[:4], "big") >> 1,
             max_steps=config.env.max_steps,
             temperature=temperature,
@@ -116,8 +95,9 @@ class TaskPlan:
 
 
 @lru_cache(maxsize=2)
-def _permutation(tasks: tuple[str, ...], seed: int, epoch: int) -> tuple[str, ...]:
-    return tuple(sorted(tasks, key=lambda task: _digest(str(seed), str(epoch), task)))
+def _permutation(ids: tuple[str, ...], panel_sha256: str, epoch: int, seed: int) -> tuple[int, ...]:
+    """Positions in `ids` in the order of play (spec/environments.md, section 5)."""
+    return tuple(sorted(range(len(ids)), key=lambda i: _digest(panel_sha256, str(epoch), str(seed), ids[i])))
 
 
 def _digest(*parts: str) -> bytes:

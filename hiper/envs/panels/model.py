@@ -103,6 +103,14 @@ class Panel(_Closed):
         kept = tuple(task for task in self.tasks if task.id in ids)
         return self if kept == self.tasks else self._of(f"{self.name} ({len(kept)} of {len(self.tasks)})", kept)
 
+    def within(self, max_steps: int) -> "Panel":
+        """The panel under a step limit of its own: another panel unless it is this one's."""
+        if max_steps == self.max_steps:
+            return self
+        return Panel.model_validate(
+            {**self.document(), "panel": f"{self.name} ({max_steps} steps)", "max_steps": max_steps}
+        )
+
     def _of(self, name: str, tasks: tuple[PanelTask, ...]) -> "Panel":
         return Panel(name=name, env=self.env, data=self.data, max_steps=self.max_steps, tasks=tasks)
 

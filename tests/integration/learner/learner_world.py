@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from panels_made import made_panels
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
@@ -21,7 +22,6 @@ from hiper._proto.common.v1.types_pb2 import TASK_KIND_TRAIN, LevelValues, Token
 from hiper._proto.trajectory.v1.trajectory_pb2 import Outcome, Task, Trajectory, Turn
 from hiper.config import RunConfig, parse_config
 from hiper.embedded_broker import RunningBroker, resolve_broker, start
-from hiper.envs.base import TaskPin
 from hiper.streams import (
     GROUPS,
     Batches,
@@ -37,14 +37,13 @@ from hiper.streams import (
 from hiper.vocabulary import Stream
 from services.learner.app import build_trainer
 from services.learner.loop import LearnerLoop, Ports
+from services.learner.panels import RunPanels
 from services.learner.tasks import TaskPlan
 from services.learner.trainer import Trainer
 
 RUN = "test"
 VOCABULARY = 40
 DEADLINE_S = 60.0
-TRAIN = [TaskPin(f"train/{n}", "pick", "train") for n in range(6)]
-PANEL = [TaskPin(f"valid/{n}", "heat" if n % 2 else "pick", "valid_seen") for n in range(3)]
 
 
 class Crash(BaseException):
@@ -149,6 +148,7 @@ class World:
     """What becomes of a trajectory before it is published."""
     holds: Callable[[str], bool] = _never
     """Whether a batch is not handed on yet."""
+    panels: RunPanels = field(default_factory=lambda: made_panels(train=6, evaluation=3))
 
     def config(self, **learner: Any) -> RunConfig:
         tree = {**self.tree, "learner": {**self.tree["learner"], **learner}}
@@ -163,7 +163,7 @@ class World:
         consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
         ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
         run_dir = run_dir or self.directory
-        loop = LearnerLoop(config, run_dir, TaskPlan.build(config, TRAIN, PANEL), trainer, ports)
+        loop = LearnerLoop(config, run_dir, TaskPlan(config, self.panels), trainer, ports)
         return Learner(run_dir, trainer, loop, ports)
 
     async def play_on(self) -> None:

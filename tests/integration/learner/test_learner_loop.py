@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from learner_world import DEADLINE_S, RUN, Crash, Learner, World, new_world
+from panels_made import made_panels
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.errors import RunStateError
@@ -63,6 +64,27 @@ async def test_run_to_its_end(world: World) -> None:
     assert policy.version == 4
     assert verify(world.directory / "weights" / "v000004", policy.manifest_sha256).version == 4
     assert len(list(world.directory.glob("checkpoints/g*/v*"))) == 3
+
+
+async def test_every_result_names_the_panels_it_belongs_to(world: World) -> None:
+    async with world.playing():
+        learner = await world.learner(iterations=1)
+        await learner.finish()
+    hashes = world.panels.hashes
+    (line,) = lines(world.directory / "metrics.jsonl")
+    assert (line["train_panel_sha256"], line["evaluation_panel_sha256"]) == (hashes["train"], hashes["evaluation"])
+    assert {line["panel_sha256"] for line in lines(world.directory / "evals.jsonl")} == {hashes["evaluation"]}
+    newest = max(world.directory.glob("checkpoints/*/v*/state.json"))
+    assert json.loads(newest.read_text())["panels"] == hashes
+
+
+async def test_a_run_does_not_go_on_with_other_tasks(world: World) -> None:
+    first = await world.learner()
+    await first.loop.recover()
+    await first.ports.lease.release()
+    world.panels = made_panels(train=6, evaluation=2)
+    with pytest.raises(RunStateError, match=r"another evaluation panel .*: valid/2 is in the first only"):
+        await (await world.learner()).loop.recover()
 
 
 async def test_metrics_say_what_happened(world: World) -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from learner_made import VOCABULARY, make_trajectory
+from panels_made import made_panels
 
 from services.learner.records import LineFile, eval_line, evaluate
 from services.learner.rows import rows_of
@@ -46,7 +47,10 @@ def test_numbers_json_has_no_word_for_are_null(tmp_path) -> None:
 def test_evaluation_counts_by_task_type() -> None:
     trajectories = [make_trajectory(seed) for seed in range(5)]
     trajectories[4].task_type = "heat"
-    line = eval_line(evaluate(3, "valid_seen", trajectories, expected=6))
+    panels = made_panels(train=2, evaluation=6)
+    line = eval_line(evaluate(3, panels, trajectories))
+    assert (line["split"], line["panel"]) == ("valid", panels.evaluation.name)
+    assert line["panel_sha256"] == panels.evaluation.sha256
     assert (line["version"], line["won"], line["played"], line["expected"]) == (3, 3, 5, 6)
     assert line["by_task_type"]["pick"]["won"] == 2
     assert line["by_task_type"]["heat"] == {
@@ -77,9 +81,9 @@ def test_batches_behind_the_version_are_past() -> None:
 
 
 def test_state_survives_json() -> None:
-    state = RunState(version=2, serial=7, last_line={"version": 2}, config_sha256="abc")
+    state = RunState(version=2, serial=7, last_line={"version": 2}, config_sha256="abc", panels=made_panels().hashes)
     state.record("train-000001", {"r/train-000001/0/0": "applied"})
-    state.evaluations.append(evaluate(0, "valid_seen", [make_trajectory(0)], 1))
+    state.evaluations.append(evaluate(0, made_panels(), [make_trajectory(0)]))
     assert RunState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 

@@ -17,7 +17,8 @@ def run_dir(tmp_path: Path) -> Path:
     def evaluation(version: int, won: int) -> dict[str, object]:
         low, high = wilson_interval(won, 100)
         row = {"won": won, "played": 100, "success": won / 100, "low": low, "high": high}
-        return {"version": version, "split": "valid", "expected": 100, **row, "by_task_type": {"pick": row}}
+        panel = {"split": "valid", "panel": "alfworld-synthetic-valid", "panel_sha256": "e" * 64, "expected": 100}
+        return {"version": version, **panel, **row, "by_task_type": {"pick": row}}
 
     metrics = [
         {
@@ -27,6 +28,7 @@ def run_dir(tmp_path: Path) -> Path:
             "trajectories": 50,
             "turns": 500,
             "seconds_actor": 4.0,
+            "train_panel_sha256": "f" * 64,
         }
         for v in (1, 2, 3)
     ]
@@ -48,11 +50,14 @@ def test_report_says_what_was_learned_and_where_everything_went(run_dir: Path) -
     assert (report["complete"], report["policy_versions"], report["seed"]) == (True, 3, 7)
     assert report["evaluation"]["difference"]["success"] == pytest.approx(0.4)
     assert report["evaluation"]["difference"]["low"] > 0.25
+    expected = {"evaluation": "alfworld-synthetic-valid", "evaluation_sha256": "e" * 64, "train_sha256": "f" * 64}
+    assert report["panels"] == expected
     assert report["throughput"]["episodes_per_second"] == pytest.approx(5.0)
     assert report["seconds_by_phase"]["actor"] == pytest.approx(12.0)
     text = "\n".join(summary_lines(report))
     assert "350 published = 340 applied + stale 10 dropped" in text
     assert "every one accounted for" in text
+    assert f"alfworld-synthetic-valid, sha256 {'e' * 16}" in text
     assert "20.0%" in text
     assert "60.0%" in text
 
