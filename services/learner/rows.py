@@ -4,18 +4,21 @@ The learner does not know which estimator made the advantages. It sees, per turn
 and the token spans of the three blocks. A level that is absent owns no token of the turn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
+from hiper._proto.common.v1.types_pb2 import LevelValues
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory, Turn
+from hiper.advantages.tokens import TokenTargets, TurnSpans, level_tokens, token_targets
 from hiper.errors import IntegrityError
+from hiper.vocabulary import Level, TokenSpan
 from services.learner.model import TokenRow
 
-__all__ = ["TrainRow", "rows_of", "token_advantages", "token_row"]
+__all__ = ["TrainRow", "rows_of", "token_row"]
 
 FloatVector = NDArray[np.float32]
 
@@ -42,37 +45,45 @@ class TrainRow:
         return len(self.tokens)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """A turn that does not contradict itself."""
+
+    turn: Turn
+    tokens: TokenRow
+    advantages: FloatVector
+    """[3] per level, NaN = it owns no token."""
+    targets: FloatVector
+    old_values: FloatVector
+    switch: TokenSpan | None
+    subgoal: TokenSpan | None
+    action: TokenSpan | None
+
+    @classmethod
+    def of(cls, turn: Turn, vocabulary: int) -> "_Read":
+        tokens = token_row(turn.prompt_ids, turn.response_ids, turn.value_low_position, vocabulary)
+        if len(turn.response_logprobs) != len(turn.response_ids):
+            raise IntegrityError(
+                f"{len(turn.response_logprobs) // 4} log-probabilities for {len(tokens.response)} tokens"
+            )
+        return cls(
+            turn=turn,
+            tokens=tokens,
+            advantages=_levels(turn.advantages),
+            targets=_levels(turn.returns),
+            old_values=_levels(turn.values),
+            switch=_span(turn, "switch_span"),
+            subgoal=_span(turn, "subgoal_span"),
+            action=_span(turn, "action_span"),
+        )
+
+
 def rows_of(trajectories: Iterable[Trajectory], vocabulary: int) -> list[TrainRow]:
     """Return the rows of all turns with a response.
 
     Raises `IntegrityError` for a turn that contradicts itself or has a token id outside [0, `vocabulary`).
     """
-    return [
-        _row(turn, trajectory.task.trajectory_id, vocabulary)
-        for trajectory in trajectories
-        for turn in trajectory.turns
-        if turn.response_ids
-    ]
-
-
-def token_advantages(turn: Turn, length: int) -> tuple[FloatVector, NDArray[np.bool_]]:
-    """Spread a turn's advantages over its `length` response tokens; return them and the loss mask.
-
-    The switch block carries A_switch, the sub-goal block A_high where the turn opens a segment and nothing where it
-    was copied; every other sampled token - the action block, end-of-sequence, separators, stray text - carries A_low.
-    Tokens that straddle two blocks carry the sum. Without an action block every token is one of the low level.
-    Raises `IntegrityError` for an advantage that is not finite.
-    """
-    action = _cover(turn.action_span if turn.HasField("action_span") else None, length)
-    subgoal = _cover(turn.subgoal_span if turn.HasField("subgoal_span") else None, length)
-    switch = _cover(turn.switch_span if turn.HasField("switch_span") else None, length)
-    low = action | ~(action | subgoal | switch) if turn.HasField("action_span") else np.ones(length, dtype=bool)
-    advantages, mask = np.zeros(length, dtype=np.float32), np.zeros(length, dtype=bool)
-    for covered, advantage in zip((low, subgoal, switch), _levels(turn.advantages), strict=True):
-        if np.isfinite(advantage):
-            advantages += np.where(covered, advantage, np.float32(0))
-            mask |= covered
-    return advantages, mask
+    return [row for trajectory in trajectories for row in _rows(trajectory, vocabulary)]
 
 
 def token_row(prompt_ids: bytes, response_ids: bytes, value_low_position: int, vocabulary: int) -> TokenRow:
@@ -93,26 +104,55 @@ def token_row(prompt_ids: bytes, response_ids: bytes, value_low_position: int, v
     return TokenRow(prompt, response, position)
 
 
-def _row(turn: Turn, trajectory_id: str, vocabulary: int) -> TrainRow:
+def _rows(trajectory: Trajectory, vocabulary: int) -> list[TrainRow]:
+    turns = []
+    for turn in trajectory.turns:
+        if not turn.response_ids:
+            continue
+        try:
+            turns.append(_Read.of(turn, vocabulary))
+        except IntegrityError as error:
+            raise IntegrityError(f"{trajectory.task.trajectory_id}, turn {turn.index}: {error.message}") from error
+    trained = _token_targets(turns)
+    return [
+        TrainRow(
+            tokens=one.tokens,
+            behaviour_logprobs=np.frombuffer(one.turn.response_logprobs, dtype="<f4"),
+            advantages=advantages[: len(one.tokens.response)],
+            mask=mask[: len(one.tokens.response)],
+            targets=one.targets,
+            old_values=one.old_values,
+            policy_version=one.turn.policy_version_start,
+        )
+        for one, advantages, mask in zip(turns, trained.advantages, trained.mask, strict=True)
+    ]
+
+
+def _token_targets(turns: Sequence[_Read]) -> TokenTargets:
+    """Spread the advantages of turns over their tokens by `TokenRule.ALL`.
+
+    A turn that opens no segment has no A_high, so the sub-goal it copied is outside the loss.
+    """
+    spans = TurnSpans.collect(
+        [len(turn.tokens.response) for turn in turns],
+        switch=[turn.switch for turn in turns],
+        subgoal=[turn.subgoal for turn in turns],
+        action=[turn.action for turn in turns],
+    )
+    levels = np.array([turn.advantages for turn in turns], dtype=np.float64).reshape(-1, len(Level)).T
+    every = np.ones(len(turns), dtype=np.bool_)
+    return token_targets(level_tokens(spans), dict(zip(Level, levels, strict=True)), boundary=every)
+
+
+def _span(turn: Turn, block: Literal["switch_span", "subgoal_span", "action_span"]) -> TokenSpan | None:
+    """A block's span, None if it is missing. Raises `IntegrityError` for one that is no range."""
+    if not turn.HasField(block):
+        return None
+    span = getattr(turn, block)
     try:
-        tokens = token_row(turn.prompt_ids, turn.response_ids, turn.value_low_position, vocabulary)
-        if len(turn.response_logprobs) != len(turn.response_ids):
-            raise IntegrityError(
-                f"{len(turn.response_logprobs) // 4} log-probabilities for {len(tokens.response)} tokens"
-            )
-        advantages, mask = token_advantages(turn, len(tokens.response))
-        targets, old_values = _levels(turn.returns), _levels(turn.values)
-    except IntegrityError as error:
-        raise IntegrityError(f"{trajectory_id}, turn {turn.index}: {error.message}") from error
-    logprobs = np.frombuffer(turn.response_logprobs, dtype="<f4")
-    return TrainRow(tokens, logprobs, advantages, mask, targets, old_values, turn.policy_version_start)
-
-
-def _cover(span: TokenSpan | None, length: int) -> NDArray[np.bool_]:
-    covered = np.zeros(length, dtype=bool)
-    if span is not None:
-        covered[span.start : span.end] = True
-    return covered
+        return TokenSpan(span.start, span.end)
+    except ValueError as error:
+        raise IntegrityError(f"{block}: {error}") from error
 
 
 def _levels(values: LevelValues) -> FloatVector:

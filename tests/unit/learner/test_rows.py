@@ -5,43 +5,50 @@ import pytest
 from learner_made import VOCABULARY, make_trajectory
 
 from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
-from hiper._proto.trajectory.v1.trajectory_pb2 import Turn
+from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory, Turn
 from hiper.errors import IntegrityError
-from services.learner.rows import rows_of, token_advantages
+from services.learner.rows import rows_of
 
 LOW, HIGH, SWITCH = 1.0, 10.0, 100.0
 
 
-def turn(**changes) -> Turn:
-    blocks = {
+def trained(length: int = 10, **changes) -> tuple[np.ndarray, np.ndarray]:
+    """Token advantages and loss mask of a turn whose blocks are all there."""
+    turn = {
+        "prompt_ids": bytes(4),
+        "response_ids": bytes(4 * length),
+        "response_logprobs": bytes(4 * length),
         "switch_span": TokenSpan(start=0, end=3),
         "subgoal_span": TokenSpan(start=3, end=6),
         "action_span": TokenSpan(start=7, end=9),
         "advantages": LevelValues(low=LOW, high=HIGH, switch=SWITCH),
     }
-    return Turn(**{**blocks, **changes})
+    # A longer turn beside it must not matter.
+    longer = Turn(**{**turn, "response_ids": bytes(80), "response_logprobs": bytes(80)})
+    (row, _) = rows_of([Trajectory(turns=[Turn(**{**turn, **changes}), longer])], VOCABULARY)
+    return row.advantages, row.mask
 
 
 def test_levels_own_their_blocks_and_low_owns_the_rest() -> None:
-    advantages, mask = token_advantages(turn(), 10)
+    advantages, mask = trained()
     assert advantages.tolist() == [SWITCH] * 3 + [HIGH] * 3 + [LOW] * 4
     assert mask.all(), "separator and end-of-sequence are inside the loss"
 
 
 def test_copied_subgoal_of_a_keep_turn_is_outside_the_loss() -> None:
-    advantages, mask = token_advantages(turn(advantages=LevelValues(low=LOW, switch=SWITCH)), 10)
+    advantages, mask = trained(advantages=LevelValues(low=LOW, switch=SWITCH))
     assert advantages[3:6].tolist() == [0, 0, 0]
     assert mask.tolist() == [True] * 3 + [False] * 3 + [True] * 4
 
 
 def test_token_that_straddles_two_blocks_carries_both() -> None:
-    advantages, _ = token_advantages(turn(subgoal_span=TokenSpan(start=2, end=6)), 10)
+    advantages, _ = trained(subgoal_span=TokenSpan(start=2, end=6))
     assert advantages[2] == SWITCH + HIGH
 
 
 def test_missing_action_block_makes_every_token_low() -> None:
-    bare = Turn(advantages=LevelValues(low=LOW))
-    advantages, mask = token_advantages(bare, 4)
+    blocks = dict.fromkeys(("switch_span", "subgoal_span", "action_span"))
+    advantages, mask = trained(4, **blocks, advantages=LevelValues(low=LOW))
     assert advantages.tolist() == [LOW] * 4
     assert mask.all()
 
@@ -71,7 +78,9 @@ def test_turn_without_a_response_is_no_row() -> None:
     assert len(rows_of([trajectory], VOCABULARY)) == 2
 
 
-@pytest.mark.parametrize("damage", ["logprobs", "prompt", "position", "bytes", "token", "negative", "advantage"])
+@pytest.mark.parametrize(
+    "damage", ["logprobs", "prompt", "position", "bytes", "token", "negative", "advantage", "span"]
+)
 def test_contradiction_names_the_trajectory_and_turn(damage: str) -> None:
     trajectory = make_trajectory(0)
     broken = trajectory.turns[2]
@@ -87,6 +96,8 @@ def test_contradiction_names_the_trajectory_and_turn(damage: str) -> None:
         broken.prompt_ids = np.array([1, VOCABULARY], dtype="<i4").tobytes()
     elif damage == "negative":
         broken.prompt_ids = np.array([1, -1], dtype="<i4").tobytes()
+    elif damage == "span":
+        broken.action_span.start = broken.action_span.end + 1
     else:
         broken.advantages.low = float("nan")
     with pytest.raises(IntegrityError, match="r/train-000000/0/0, turn 2"):
