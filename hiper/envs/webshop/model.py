@@ -2,13 +2,13 @@
 
 Invariants:
 - `Product` holds what the loader makes of the files: option names and values in their final spelling, in file order.
-- `Goal` holds exactly what decides its hash (`goals.goal_sha256`), plus the weight, which does not.
+- `Goal` holds exactly what decides its hash (`goals.goal_sha256`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Goal", "Product", "WantedOption"]
+__all__ = ["Goal", "Instruction", "Product", "WantedOption"]
 
 WantedOption = str | tuple[str, str]
 """An option a goal asks for: a pair (name, value) in a synthetic goal, a bare value in a human one."""
@@ -42,6 +42,16 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Instruction:
+    """What a person asked for, of one product."""
+
+    text: str
+    """Without full stops at its ends."""
+    attributes: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What a task asks for."""
 
@@ -60,5 +70,3 @@ class Goal:
     """Of a synthetic goal in the order of its sentence (names sorted)."""
     is_human: bool = False
     """Written by a person: `options` are bare values then."""
-    weight: float = 1.0
-    """How often the original draws it; not part of its identity."""
