@@ -1,4 +1,4 @@
-"""`hiper env serve|play|tasks`."""
+"""`hiper env serve|play|tasks|export`."""
 
 import json
 import sys
@@ -73,6 +73,26 @@ def tasks(
         raise DataError(f"there is no split '{split}'", f"splits here: {', '.join(known)}")
     found = {name: list(source.ids(name)) for name in ([split] if split else known)}
     emit(found, form, [task for ids in found.values() for task in ids])
+
+
+@app.command()
+def export(
+    task: Annotated[str, typer.Option("--task", help="Id of a generated ALFWorld task.")],
+    logic: Annotated[Path, typer.Option("--logic", help="Folder with alfred.pddl and .twl2, or a real game.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the game file is written.")],
+) -> None:
+    """Write a generated game with the original's texts, so that TextWorld can play it.
+
+    Example: hiper env export --task synth-alfworld/20/pick_two_obj_and_place/1 --logic logic --out game.tw-pddl
+    """
+    from hiper.envs.alfworld.export import export_game
+
+    text = export_game(task, logic)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror}", "give --out a path in an existing folder") from error
+    message(f"written: {out}")
 
 
 def _from_file(name: str) -> Iterator[str]:

@@ -8,12 +8,12 @@ import json
 import re
 from dataclasses import dataclass
 
-__all__ = ["SYNTHETIC", "Texts", "fingerprint", "read_texts", "sha256_hex", "synthetic_grammar"]
+__all__ = ["SYNTHETIC", "Texts", "fingerprint", "read_texts", "replace_task", "sha256_hex", "synthetic_grammar"]
 
 SYNTHETIC = "synthetic"
 """Version of generated games: the rules and texts of 2.1.2, an empty domain text and a two-entry grammar."""
 
-_UNKNOWN_GOAL = '"Your task is to: UNKNOWN GOAL."'
+_UNKNOWN_TASK = "Your task is to: UNKNOWN GOAL."
 _KNOWN = {
     (
         "0af55e7f92d12b09d28515aa730e4d03fddd17228ef1fd7b18a3ee8ba49b27b9",
@@ -61,8 +61,13 @@ def fingerprint(domain: str, grammar: str) -> tuple[str, str]:
 
     Raises `ValueError` for a grammar without a task sentence.
     """
-    task = _find_task(grammar)
-    return sha256_hex(domain), sha256_hex(grammar[: task.start(1)] + _UNKNOWN_GOAL + grammar[task.end(1) :])
+    return sha256_hex(domain), sha256_hex(replace_task(grammar, _UNKNOWN_TASK))
+
+
+def replace_task(grammar: str, task: str) -> str:
+    """The grammar with another task sentence. Raises `ValueError` for a grammar without one."""
+    found = _find_task(grammar)
+    return grammar[: found.start(1)] + json.dumps(task) + grammar[found.end(1) :]
 
 
 def _find_task(grammar: str) -> re.Match[str]:

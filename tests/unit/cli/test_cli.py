@@ -116,7 +116,7 @@ def test_secrets_are_masked() -> None:
 
 COMMANDS = [
     ("demo",), ("up",), ("status",), ("report",), ("warmstart",), ("doctor",), ("health",), ("rollout",),
-    ("reward",), ("learner",), ("version",), ("env", "serve"), ("env", "play"), ("env", "tasks"), ("hae", "serve"),
+    ("reward",), ("learner",), ("version",), ("env", "serve"), ("env", "play"), ("env", "tasks"), ("env", "export"), ("hae", "serve"),
     ("hae", "compute"),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("dlq", "list"), ("dlq", "show"),
     ("dlq", "replay"), ("dlq", "purge"),
