@@ -116,7 +116,7 @@ class _Settled:
 
     @property
     def split(self) -> str:
-        splits = {self.pins[task.id].split for task in self.panel.tasks}
+        splits = {task.split or self.pins[task.id].split for task in self.panel.tasks}
         return splits.pop() if len(splits) == 1 else self.panel.name
 
     def of_types(self, kept: Sequence[str]) -> Panel:

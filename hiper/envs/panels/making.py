@@ -35,10 +35,17 @@ def panel_of_pins(
     """The panel of the tasks listed as `pins`. By default it is called `<env>-<data version>-<split>`."""
     tasks = tuple(panel_task(pin) for pin in sorted(pins, key=lambda pin: pin.task_id))
     default = f"{env}-{data.get('version', 'unknown')}-{split}"
-    return Panel(name=name or default, env=env, data=dict(data), max_steps=max_steps, tasks=tasks)
+    return Panel(name=name or default, version=1, env=env, data=dict(data), max_steps=max_steps, tasks=tasks)
 
 
 def panel_task(pin: TaskPin, *, seed: int = 0) -> PanelTask:
     """Fix one task as it is listed."""
-    content = pin.content_sha256 or None
-    return PanelTask(id=pin.task_id, sha256=pin.sha256, seed=seed, content_sha256=content, **pin.figures)
+    return PanelTask(
+        id=pin.task_id,
+        type=pin.task_type,
+        split=pin.split,
+        sha256=pin.sha256,
+        content_sha256=pin.content_sha256 or None,
+        seed=seed,
+        **pin.figures,
+    )

@@ -40,8 +40,12 @@ class PanelTask(_Closed):
     id: Annotated[str, Field(min_length=1)]
     sha256: Sha256
     """Of the task's content; for a game file of its bytes."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)]
     """Seed handed to the environment."""
+    type: str | None = None
+    """Task type, for people; what is played says its own."""
+    split: str | None = None
+    """Split it is from, for people."""
     content_sha256: Sha256 | None = None
     """ALFWorld: of `pddl_problem`, `grammar` and `pddl_domain` joined by zero bytes. Decides when `sha256` differs."""
     price: float | None = None
@@ -62,12 +66,12 @@ class Panel(_Closed):
     """A set of tasks that is evaluated on, or trained on, as a whole."""
 
     name: Annotated[str, Field(alias="panel", min_length=1)]
-    version: Literal[1] = 1
+    version: Literal[1]
     """Version of this form."""
     env: str
     data: dict[str, str]
     """The source's fingerprint: `version`, hashes of what all tasks share."""
-    max_steps: Annotated[int, Field(gt=0)] = 50
+    max_steps: Annotated[int, Field(gt=0)]
     """Step limit the panel is meant for."""
     tasks: Annotated[tuple[PanelTask, ...], Field(min_length=1)]
     train: tuple[PanelTask, ...] = ()
@@ -96,23 +100,23 @@ class Panel(_Closed):
 
     def training(self) -> "Panel":
         """The panel to train on: `train` as a panel of its own where there is one, else this one."""
-        return self._of(f"{self.name}/train", self.train) if self.train else self
+        return self._but(name=f"{self.name}/train", tasks=self.train, train=()) if self.train else self
 
     def subset(self, ids: Set[str]) -> "Panel":
         """The panel of some of its tasks, at least one: another panel, with a hash and a name of its own."""
         kept = tuple(task for task in self.tasks if task.id in ids)
-        return self if kept == self.tasks else self._of(f"{self.name} ({len(kept)} of {len(self.tasks)})", kept)
+        name = f"{self.name} ({len(kept)} of {len(self.tasks)})"
+        return self if kept == self.tasks else self._but(name=name, tasks=kept, train=())
 
     def within(self, max_steps: int) -> "Panel":
         """The panel under a step limit of its own: another panel unless it is this one's."""
         if max_steps == self.max_steps:
             return self
-        return Panel.model_validate(
-            {**self.document(), "panel": f"{self.name} ({max_steps} steps)", "max_steps": max_steps}
-        )
+        return self._but(name=f"{self.name} ({max_steps} steps)", max_steps=max_steps)
 
-    def _of(self, name: str, tasks: tuple[PanelTask, ...]) -> "Panel":
-        return Panel(name=name, env=self.env, data=self.data, max_steps=self.max_steps, tasks=tasks)
+    def _but(self, **changes: object) -> "Panel":
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Panel.model_validate({**fields, **changes})
 
 
 def overlap(one: Iterable[PanelTask], other: Iterable[PanelTask]) -> str | None:

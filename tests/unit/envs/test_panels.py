@@ -40,8 +40,9 @@ def digest(text: str) -> str:
 
 
 def panel_of(*names: str, **fields: object) -> Panel:
-    tasks = tuple(PanelTask(id=name, sha256=digest(name)) for name in names)
-    return Panel(**{"name": "p", "env": "alfworld", "data": {"version": "1"}, "tasks": tasks, **fields})
+    tasks = tuple(PanelTask(id=name, sha256=digest(name), seed=0) for name in names)
+    base = {"name": "p", "version": 1, "env": "alfworld", "data": {"version": "1"}, "max_steps": 50, "tasks": tasks}
+    return Panel(**{**base, **fields})
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_file_gives_back_the_panel_it_was_made_from(
         ids = sorted(f"{kind}/{name}" for name in drawn)
         return tuple(PanelTask(id=task, sha256=digest(task), **more) for task, more in zip(ids, numbers, strict=False))
 
-    panel = Panel(name="p", env="e", data={}, tasks=tasks("test"), train=tasks("train") if with_train else ())
+    panel = panel_of(tasks=tasks("test"), train=tasks("train") if with_train else ())
     for compress in (False, True):
         data = dump_panel(panel, compress=compress)
         assert parse_panel(data, "p.json") == panel
