@@ -1,4 +1,4 @@
-"""`hiper env serve|play|tasks|export`."""
+"""`hiper env serve|play|export`; listing tasks and panels is in panel_commands."""
 
 import json
 import sys
@@ -8,16 +8,15 @@ from typing import Annotated
 
 import typer
 
-from hiper.cli import service_commands
-from hiper.cli.output import Format, FormatOption, emit, message
+from hiper.cli import panel_commands, service_commands
+from hiper.cli.output import message
+from hiper.cli.panel_commands import Data, Env
 from hiper.errors import DataError
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Environments: serve, play, list.", no_args_is_help=True)
-
-Env = Annotated[str, typer.Option("--env", help="alfworld or webshop.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder or archive; default: synthetic tasks.")]
+panel_commands.add_to(app)
 
 
 @app.command()
@@ -55,24 +54,6 @@ def play(
             sys.stdout.flush()
         if person and (line["terminated"] or line["truncated"]):
             break
-
-
-@app.command()
-def tasks(
-    env: Env = "alfworld",
-    data: Data = None,
-    split: Annotated[str | None, typer.Option("--split", help="Split to list; default: all.")] = None,
-    form: FormatOption = Format.TEXT,
-) -> None:
-    """List task ids. Example: hiper env tasks --split valid."""
-    from hiper.envs.registry import open_source
-
-    source = open_source(env, data)
-    known = source.splits()
-    if split is not None and split not in known:
-        raise DataError(f"there is no split '{split}'", f"splits here: {', '.join(known)}")
-    found = {name: list(source.ids(name)) for name in ([split] if split else known)}
-    emit(found, form, [task for ids in found.values() for task in ids])
 
 
 @app.command()

@@ -1,36 +1,13 @@
 """The command line as a user meets it: bad input is one line that says what to do, with a documented exit code."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-
-def hiper(
-    *arguments: str, stdin: str = "", cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hiper", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == code, done.stderr
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    for word in words:
-        assert word in lines[0]
+from command_line import hiper, refused
 
 
 @pytest.fixture
@@ -116,7 +93,8 @@ def test_secrets_are_masked() -> None:
 
 COMMANDS = [
     ("demo",), ("up",), ("status",), ("report",), ("warmstart",), ("doctor",), ("health",), ("rollout",),
-    ("reward",), ("learner",), ("version",), ("env", "serve"), ("env", "play"), ("env", "tasks"), ("env", "export"), ("hae", "serve"),
+    ("reward",), ("learner",), ("version",), ("env", "serve"), ("env", "play"), ("env", "tasks"),
+    ("env", "panels"), ("env", "panel", "make"), ("env", "panel", "check"), ("env", "export"), ("hae", "serve"),
     ("hae", "compute"),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("dlq", "list"), ("dlq", "show"),
     ("dlq", "replay"), ("dlq", "purge"),
