@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -32,7 +33,8 @@ T = TypeVar("T")
 async def main(context: ServiceContext) -> None:
     """Learn until the run is finished or `context.stop`."""
     config = context.config
-    for check in ("model", "broker", "tasks", "critic"):
+    critic = ("critic",) if config.hae.estimator.needs_critic else ()
+    for check in ("model", "broker", "tasks", *critic):
         context.health.set(check, False, "starting")
     trainer = await asyncio.to_thread(build_trainer, config)
     context.health.set("model", True, str(trainer.device))
@@ -67,17 +69,27 @@ async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, leas
     loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
     # Values come from the restored critic, and from the holder of the lease, only.
     await loop.recover()
+    async with _serving_values(context, trainer):
+        context.health.set("service", True)
+        await loop.run(context.stop)
+
+
+@asynccontextmanager
+async def _serving_values(context: ServiceContext, trainer: Trainer) -> AsyncIterator[None]:
+    """Answer the HAE service, if the run keeps a critic."""
+    if trainer.critic is None:
+        yield
+        return
     servicer = CriticServicer(trainer)
 
     def add(server: grpc.aio.Server) -> None:
         stubs.add_CriticServiceServicer_to_server(servicer, server)
 
-    listen = Listen.from_environment(f"127.0.0.1:{config.learner.critic_port}")
+    listen = Listen.from_environment(f"127.0.0.1:{context.config.learner.critic_port}")
     async with serve(listen, {SERVICE: add}) as server:
         context.health.set("critic", True, server.address)
-        context.health.set("service", True)
         try:
-            await loop.run(context.stop)
+            yield
         finally:
             servicer.close()
 
@@ -100,17 +112,22 @@ async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> 
 
 
 def build_trainer(config: RunConfig) -> Trainer:
-    """Load actor, critic and, if the loss needs it, the reference. Raises `DependencyError`."""
+    """Load the actor, the critic if the estimator needs one, and the reference if the loss does.
+
+    Raises `DependencyError`.
+    """
     settings = config.learner
     device = _prepare_torch(settings, config.seed)
     # Trained weights are float32: a step of 1e-6 is lost in bfloat16, whose neighbouring numbers are 0.4 % apart.
     actor = load_causal_lm(config.model, config.model.path, torch.float32, device)
-    critic_base = load_causal_lm(config.model, config.model.critic_path or config.model.path, torch.float32, device)
-    reference = None
+    critic = reference = None
+    if config.hae.estimator.needs_critic:
+        critic_path = config.model.critic_path or config.model.path
+        critic = Critic.from_causal_lm(load_causal_lm(config.model, critic_path, torch.float32, device))
     if settings.kl_coef > 0:
         dtype = getattr(torch, settings.dtype)
         reference = load_causal_lm(config.model, config.model.path, dtype, device).requires_grad_(False)
-    return Trainer(actor, Critic.from_causal_lm(critic_base), reference, settings, config.seed)
+    return Trainer(actor, critic, reference, settings, config.seed)
 
 
 def _prepare_torch(settings: LearnerSettings, seed: int) -> torch.device:

@@ -1,8 +1,9 @@
 """Checkpoints: everything the run needs to go on, atomic, verified, without pickle.
 
-Layout: `checkpoints/g<generation>/v<serial>/` with actor.safetensors, critic.safetensors, the two optimisers' states,
-state.json and a manifest of sha256 sums (`hiper.weights.manifest` writes and verifies it). The highest (generation,
-serial) that verifies is loaded, so a late checkpoint of a learner that lost its lease never outranks its successor's.
+Layout: `checkpoints/g<generation>/v<serial>/` with actor.safetensors, critic.safetensors if the run keeps a critic,
+their optimisers' states, state.json and a manifest of sha256 sums (`hiper.weights.manifest` writes and verifies it).
+The highest (generation, serial) that verifies is loaded, so a late checkpoint of a learner that lost its lease never
+outranks its successor's.
 """
 
 import json
@@ -40,10 +41,9 @@ class CheckpointStore:
         state.serial += 1
 
         def write(directory: Path) -> None:
-            save_file(_tensors(trainer.actor), directory / "actor.safetensors")
-            save_file(_tensors(trainer.critic), directory / "critic.safetensors")
-            save_file(_optimiser_tensors(trainer.actor_optimiser), directory / "actor_optimiser.safetensors")
-            save_file(_optimiser_tensors(trainer.critic_optimiser), directory / "critic_optimiser.safetensors")
+            for name, (model, optimiser) in trainer.trained.items():
+                save_file(_tensors(model), directory / f"{name}.safetensors")
+                save_file(_optimiser_tensors(optimiser), directory / f"{name}_optimiser.safetensors")
             write_json(directory / _STATE, state.to_json())
             failpoint(Failpoint.LEARNER_DURING_CHECKPOINT)
 
@@ -75,11 +75,13 @@ class CheckpointStore:
     def _restore(self, directory: Path, trainer: Trainer) -> RunState:
         verify(directory)
         state = RunState.from_json(json.loads((directory / _STATE).read_text()))
+        for name in trainer.trained:
+            if not (directory / f"{name}.safetensors").exists():
+                raise IntegrityError(f"{directory} holds no {name}: it was written under another hae.estimator")
         try:
-            _restore_model(trainer.actor, _load(directory / "actor.safetensors"))
-            _restore_model(trainer.critic, _load(directory / "critic.safetensors"))
-            _restore_optimiser(trainer.actor_optimiser, _load(directory / "actor_optimiser.safetensors"))
-            _restore_optimiser(trainer.critic_optimiser, _load(directory / "critic_optimiser.safetensors"))
+            for name, (model, optimiser) in trainer.trained.items():
+                _restore_model(model, _load(directory / f"{name}.safetensors"))
+                _restore_optimiser(optimiser, _load(directory / f"{name}_optimiser.safetensors"))
         except (RuntimeError, KeyError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise IntegrityError(f"{directory} does not fit the configured model: {first_line}") from error

@@ -1,4 +1,4 @@
-"""One update: a batch of rows in, new weights of actor and critic and a table of metrics out.
+"""One update: a batch of rows in, new weights of actor and critic (where there is one) and a table of metrics out.
 
 The order of rows is a function of (seed, version, epoch, model) alone, so an update repeated after a crash gives the
 same weights bit for bit on a deterministic device. The critic may be read from another thread at any time but during
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from services.learner.packing import micro_batches, minibatches
 from services.learner.rows import TrainRow
 from services.learner.tally import Tally
 
-__all__ = ["Metrics", "Trainer"]
+__all__ = ["Metrics", "Trained", "Trainer"]
 
 Metrics = dict[str, float]
 _ACTOR, _CRITIC = 0, 1
@@ -36,17 +37,24 @@ _OBSERVED = 1000
 """Tokens of an update that enter the histogram of differences: a Python call each."""
 
 
+class Trained(NamedTuple):
+    """A model and what trains it."""
+
+    model: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+
+
 class _Interrupted(Exception):  # noqa: N818 - an expected turn of events, handled by `Trainer.update`
     """Somebody asked an update to stop."""
 
 
 class Trainer:
-    """Owns the models and their optimisers."""
+    """Owns the models and their optimisers. Without a critic there are no values: targets are ignored."""
 
     def __init__(
         self,
         actor: PreTrainedModel,
-        critic: Critic,
+        critic: Critic | None,
         reference: PreTrainedModel | None,
         settings: LearnerSettings,
         seed: int,
@@ -54,8 +62,9 @@ class Trainer:
         self.actor = actor
         self.critic = critic
         self.critic_version = 0
-        self.actor_optimiser = _adamw(actor, settings.actor)
-        self.critic_optimiser = _adamw(critic, settings.critic)
+        self.trained: dict[str, Trained] = {"actor": Trained(actor, _adamw(actor, settings.actor))}
+        if critic is not None:
+            self.trained["critic"] = Trained(critic, _adamw(critic, settings.critic))
         self._reference = reference
         self._settings = settings
         self._seed = seed
@@ -63,8 +72,8 @@ class Trainer:
         self._seconds_values = 0.0
         self._interrupted = threading.Event()
         self._log = logs.get()
-        for name, part in (("actor", settings.actor), ("critic", settings.critic)):
-            gauge("learner_learning_rate").labels(model=name).set(part.lr)
+        for name, part in self.trained.items():
+            gauge("learner_learning_rate").labels(model=name).set(part.optimiser.param_groups[0]["lr"])
 
     @property
     def device(self) -> torch.device:
@@ -73,8 +82,9 @@ class Trainer:
 
     @property
     def vocabulary(self) -> int:
-        """Token ids both models know are below this."""
-        return min(len(model.get_input_embeddings().weight) for model in (self.actor, self.critic.backbone))
+        """Token ids all trained models know are below this."""
+        backbones = [self.actor] if self.critic is None else [self.actor, self.critic.backbone]
+        return min(len(model.get_input_embeddings().weight) for model in backbones)
 
     def interrupt(self) -> None:
         """Make an update end after its current micro-batch, half done: from now on these models are good for nothing.
@@ -86,9 +96,12 @@ class Trainer:
     def values(self, rows: Sequence[TokenRow]) -> tuple[NDArray[np.float64], int]:
         """Return [B, 3] values of one version of the critic, and that version.
 
-        Waits while the critic is being updated. Raises `RunStateError` after `interrupt`, whose critic may be half
-        updated.
+        Waits while the critic is being updated. Raises `RunStateError` if there is none, and after `interrupt`, whose
+        critic may be half updated.
         """
+        critic = self.critic
+        if critic is None:
+            raise RunStateError("this run keeps no critic", "its estimator needs none: see hae.estimator")
         result = np.empty((len(rows), len(HEADS)))
         prefixes = [row.value_prefix() for row in rows]
         lengths = [len(row) for row in prefixes]
@@ -97,12 +110,12 @@ class Trainer:
             for part in micro_batches(lengths, np.arange(len(rows)), self._settings.micro_tokens):
                 if self._interrupted.is_set():
                     raise RunStateError("the learner is stopping", "ask its successor")
-                result[part] = self.critic(self._pad(prefixes, part)).double().cpu().numpy()
+                result[part] = critic(self._pad(prefixes, part)).double().cpu().numpy()
             self._seconds_values += time.perf_counter() - started
             return result, self.critic_version
 
     def update(self, rows: Sequence[TrainRow], version: int) -> Metrics | None:
-        """Improve critic and actor on `rows`, making version `version` + 1; return means over the batch.
+        """Improve critic, if any, and actor on `rows`, making version `version` + 1; return means over the batch.
 
         None if `interrupt` was called meanwhile.
         """
@@ -123,18 +136,19 @@ class Trainer:
             old = self._all_logprobs(self.actor, rows)
             reference = self._all_logprobs(self._reference, rows) if self._reference is not None else None
             _compare_engines(rows, old, tally)
-        with self._critic_lock:
-            with _timed(tally, "critic"):
-                self._update_critic(rows, version, tally)
-            self.critic_version = version + 1
-            tally.add("seconds_values", self._seconds_values)
-            self._seconds_values = 0.0
+        if self.critic is not None:
+            with self._critic_lock:
+                with _timed(tally, "critic"):
+                    self._update_critic(self.critic, rows, version, tally)
+                self.critic_version = version + 1
+                tally.add("seconds_values", self._seconds_values)
+                self._seconds_values = 0.0
         with _timed(tally, "actor"):
             if version >= self._settings.critic_warmup_iterations:
                 self._update_actor(rows, old, reference, version, tally)
         return tally.result()
 
-    def _update_critic(self, rows: Sequence[TrainRow], version: int, tally: Tally) -> None:
+    def _update_critic(self, critic: Critic, rows: Sequence[TrainRow], version: int, tally: Tally) -> None:
         settings, prefixes = self._settings.critic, [row.tokens.value_prefix() for row in rows]
         lengths = [len(row) for row in prefixes]
         for epoch in range(settings.epochs):
@@ -142,19 +156,17 @@ class Trainer:
                 known = np.isfinite([rows[i].targets for i in indices]).sum(axis=0)
                 per_head = torch.from_numpy(known).clamp(min=1).to(self.device)
                 for part in self._micro_batches(lengths, indices):
-                    errors = self._value_errors(rows, self._pad(prefixes, part), part, tally)
+                    with self._autocast():
+                        values = critic(self._pad(prefixes, part))
+                    errors = self._value_errors(values, rows, part, tally)
                     (errors.sum(dim=0) / per_head).sum().backward()  # type: ignore[no-untyped-call]
                     for head, total in zip(HEADS, errors.detach().sum(dim=0).tolist(), strict=True):
                         tally.add(f"value_loss_{head}", total)
                 for head, count in zip(HEADS, known.tolist(), strict=True):
                     tally.weigh(f"value_loss_{head}", count)
-                self._step("critic", self.critic, self.critic_optimiser, settings, tally)
+                self._step("critic", settings, tally)
 
-    def _value_errors(
-        self, rows: Sequence[TrainRow], batch: PaddedBatch, part: NDArray[np.int64], tally: Tally
-    ) -> Tensor:
-        with self._autocast():
-            values = self.critic(batch)
+    def _value_errors(self, values: Tensor, rows: Sequence[TrainRow], part: NDArray[np.int64], tally: Tally) -> Tensor:
         targets = torch.from_numpy(np.stack([rows[i].targets for i in part])).to(self.device)
         old_values = torch.from_numpy(np.stack([rows[i].old_values for i in part])).to(self.device)
         clip = self._settings.value_clip
@@ -181,7 +193,7 @@ class Trainer:
                     loss = self._actor_loss(rows, part, old, reference, tally)
                     (loss / tokens).backward()  # type: ignore[no-untyped-call]
                 tally.weigh("policy_loss", tokens)
-                self._step("actor", self.actor, self.actor_optimiser, settings, tally)
+                self._step("actor", settings, tally)
 
     def _actor_loss(
         self,
@@ -220,15 +232,9 @@ class Trainer:
             loss = loss + settings.kl_coef * penalty.sum()
         return loss
 
-    def _step(
-        self,
-        name: str,
-        model: torch.nn.Module,
-        optimiser: torch.optim.Optimizer,
-        settings: OptimiserSettings,
-        tally: Tally,
-    ) -> None:
+    def _step(self, name: str, settings: OptimiserSettings, tally: Tally) -> None:
         """Take one optimiser step unless the gradient is not finite: then it is skipped, counted and logged."""
+        model, optimiser = self.trained[name]
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
         if math.isfinite(norm):
             optimiser.step()

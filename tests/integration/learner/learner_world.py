@@ -224,7 +224,7 @@ class Learner:
         await asyncio.wait_for(self.loop.run(asyncio.Event()), DEADLINE_S)
 
     def parameters(self) -> list[torch.Tensor]:
-        return [p.detach() for model in (self.trainer.actor, self.trainer.critic) for p in model.parameters()]
+        return [p.detach() for part in self.trainer.trained.values() for p in part.model.parameters()]
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

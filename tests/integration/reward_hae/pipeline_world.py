@@ -35,7 +35,7 @@ from hiper.streams import (
 from hiper.vocabulary import Stream
 from services.hae.detectors import Detectors
 from services.hae.estimators import make_estimator
-from services.hae.values import CriticClient
+from services.hae.values import ValueSource, value_source
 from services.hae.worker import HaeWorker
 from services.reward.plugins import PluginTerms
 from services.reward.terms import shaping_config
@@ -123,7 +123,7 @@ class World:
     broker: Broker
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     brokers: list[Broker] = field(default_factory=list)
-    critics: list[CriticClient] = field(default_factory=list)
+    critics: list[ValueSource] = field(default_factory=list)
     plugins: list[PluginTerms] = field(default_factory=list)
     group_timeout_s: float = 600.0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -148,7 +148,7 @@ class World:
     async def hae(self, critic_address: str, name: str = "hae-0", **settings: object) -> tuple[HaeWorker, Consumer]:
         broker = await self.connect(name)
         chosen = HaeSettings(critic_address=critic_address, **settings)
-        critic = CriticClient(chosen)
+        critic = value_source(chosen)
         self.critics.append(critic)
         consumer = Consumer(broker, Stream.SCORED, GROUPS[Stream.SCORED], name, prefetch=1)
         worker = HaeWorker(consumer, self.batches(broker), critic, make_estimator(chosen), Detectors(chosen.detectors))

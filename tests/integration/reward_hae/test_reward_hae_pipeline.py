@@ -9,6 +9,7 @@ import pytest
 from known_batches import SIZE, assert_as_computed_directly, expected_rewards, make_batch
 from pipeline_world import Critic, World, critic_values, eventually, new_world, received, start_service
 
+from hiper._proto.common.v1.types_pb2 import LevelValues
 from hiper._proto.critic.v1.critic_service_pb2 import ValueQuery
 from hiper.config.sections import HaeSettings
 from hiper.errors import RemoteError
@@ -48,6 +49,19 @@ async def test_an_evaluation_batch_needs_no_critic(world: World) -> None:
     members = [entry.trajectory() for entry in await world.handed_on(3)]
     assert not any(turn.HasField("advantages") for one in members for turn in one.turns)
     assert all(turn.HasField("reward") for one in members for turn in one.turns)
+
+
+async def test_a_critic_free_estimator_asks_nobody(world: World) -> None:
+    world.run((await world.reward())[0])
+    world.run((await world.hae(NOWHERE, estimator={"name": "grpo"}))[0])
+    await world.publish(make_batch("train-000000"))
+    members = [entry.trajectory() for entry in await world.handed_on(SIZE)]
+    returns = {one.task.trajectory_id: sum(turn.reward for turn in one.turns) for one in members}
+    best = max(members, key=lambda one: returns[one.task.trajectory_id])
+    assert all(turn.advantages.low > 0 for turn in best.turns), "all play one task, and this one best"
+    for turn in (turn for one in members for turn in one.turns):
+        assert turn.returns == LevelValues(), "no critic is trained"
+    assert not any(one.critic_version for one in members)
 
 
 async def test_a_batch_of_abandoned_episodes_is_handed_on_as_a_marker(world: World) -> None:

@@ -25,7 +25,8 @@ def settings() -> LearnerSettings:
 def make_trainer(settings: LearnerSettings):
     torch.set_num_threads(1)
 
-    def make() -> Trainer:
-        return Trainer(tiny_model(), Critic.from_causal_lm(tiny_model()), tiny_model(), settings, seed=3)
+    def make(*, critic: bool = True) -> Trainer:
+        kept = Critic.from_causal_lm(tiny_model()) if critic else None
+        return Trainer(tiny_model(), kept, tiny_model(), settings, seed=3)
 
     return make

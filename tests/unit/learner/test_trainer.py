@@ -20,7 +20,7 @@ from services.learner.trainer import Trainer
 
 
 def parameters(trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for m in (trainer.actor, trainer.critic) for p in m.parameters()]
+    return [p.detach().clone() for part in trainer.trained.values() for p in part.model.parameters()]
 
 
 def same(left, right) -> bool:
@@ -114,6 +114,43 @@ def test_restart_from_a_checkpoint_equals_the_uninterrupted_run(make_trainer, tm
     for version in range(restored.version, 4):
         second.update(rows(version), version)
     assert same(parameters(straight), parameters(second))
+
+
+def without_targets(version: int):
+    """What a critic-free estimator leaves: no values, no targets."""
+    made = [make_trajectory(10 * version + seed) for seed in range(4)]
+    for turn in (turn for trajectory in made for turn in trajectory.turns):
+        turn.ClearField("values")
+        turn.ClearField("returns")
+    return rows_of(made, VOCABULARY)
+
+
+def test_without_a_critic_the_actor_learns_the_same(make_trainer) -> None:
+    alone, both = make_trainer(critic=False), make_trainer()
+    batch = without_targets(0)
+    metrics = alone.update(batch, 0)
+    both.update(batch, 0)
+    assert same(list(alone.actor.parameters()), list(both.actor.parameters()))
+    assert not same(list(alone.actor.parameters()), list(tiny_model().parameters()))
+    assert not [name for name in metrics if "critic" in name or "value" in name]
+    assert alone.trained.keys() == {"actor"}, "neither weights nor moments of a critic take memory"
+    assert alone.vocabulary == VOCABULARY
+    with pytest.raises(RunStateError, match="keeps no critic"):
+        alone.values([batch[0].tokens])
+
+
+def test_a_checkpoint_without_a_critic_resumes_a_run_without_and_no_other(make_trainer, tmp_path) -> None:
+    store, trainer = CheckpointStore(tmp_path, keep=2), make_trainer(critic=False)
+    trainer.update(without_targets(0), 0)
+    store.save(trainer, RunState(version=1), generation=1)
+    assert not list(tmp_path.rglob("*critic*"))
+    resumed = make_trainer(critic=False)
+    assert store.load(resumed) is not None
+    for run in (trainer, resumed):
+        run.update(without_targets(1), 1)
+    assert same(parameters(trainer), parameters(resumed))
+    with pytest.raises(RunStateError, match=r"holds no critic: it was written under another hae\.estimator"):
+        store.load(make_trainer())
 
 
 def test_newest_generation_wins_and_old_ones_are_pruned(make_trainer, tmp_path) -> None:
