@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.advantages.columns import FloatArray
 from hiper.config.sections import RewardSettings, TermSettings
 from hiper.errors import ConfigError, HiperError
@@ -85,12 +86,15 @@ class PluginTerms:
         self._judges: list[HttpJudge] = []
         self._terms = [_Term(name, one, self._caller(name, one)) for name, one in settings.terms.items()]
 
-    async def rewards(self, trajectory: TrajectoryView) -> dict[str, FloatArray]:
-        """Weighted rewards of every term, [turns] each; the terms work at the same time.
+    async def rewards(self, trajectory: Trajectory) -> dict[str, FloatArray]:
+        """Weighted rewards of every term, [turns] each; none for an episode without turns.
 
-        Raises `TermError` for the first one that failed, and `AllOverdue`.
+        The terms work at the same time. Raises `TermError` for the first one that failed, and `AllOverdue`.
         """
-        found = await asyncio.gather(*(term.rewards(trajectory) for term in self._terms), return_exceptions=True)
+        if not (self._terms and trajectory.turns):
+            return {}
+        view = TrajectoryView.of(trajectory)
+        found = await asyncio.gather(*(term.rewards(view) for term in self._terms), return_exceptions=True)
         rewards: dict[str, FloatArray] = {}
         for term, result in zip(self._terms, found, strict=True):
             if isinstance(result, TermError):

@@ -2,8 +2,8 @@
 
 Nothing is kept between entries, and an entry stays pending until the script that hands it on acknowledges it: the
 process may be killed anywhere, and the trajectory is scored again. What cannot be read, contradicts itself or cannot be
-scored goes to the dead letters (P6) with the reason as its error. Up to `_AT_ONCE` trajectories are worked on; one that
-waits for a slow term holds up no other.
+scored goes to the dead letters (P6) with the reason as its error. A trajectory that waits for a slow term holds up no
+other, until half of the places are held that way.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from hiper.advantages.shaping import ShapingConfig
 from hiper.errors import IntegrityError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
-from hiper.rewards import TrajectoryView
 from hiper.streams import SCHEMA_VERSION, Batches, Consumer, Delivery
 from services.reward.plugins import PluginTerms, TermError
 from services.reward.terms import score
@@ -23,8 +22,10 @@ from services.reward.validate import contradiction
 
 __all__ = ["RewardWorker"]
 
-_AT_ONCE = 16
-"""Hand-offs that run together share the round trips to the broker."""
+_READ = 16
+"""Entries read together: their hand-offs share the round trips to the broker."""
+_AT_ONCE = 2 * _READ
+"""Trajectories in work."""
 
 
 class RewardWorker:
@@ -42,11 +43,11 @@ class RewardWorker:
         working: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
-                for delivery in await self._consumer.receive(_AT_ONCE - len(working)):
+                for delivery in await self._consumer.receive(_READ):
                     task = tasks.create_task(self.handle(delivery))
                     working.add(task)
                     task.add_done_callback(working.discard)
-                if len(working) == _AT_ONCE:
+                while len(working) > _AT_ONCE - _READ:
                     await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
 
     async def handle(self, delivery: Delivery) -> None:
@@ -77,7 +78,6 @@ class RewardWorker:
         fault = contradiction(trajectory)
         if fault:
             raise IntegrityError(f"it contradicts itself: {fault}")
-        plugins = await self._plugins.rewards(TrajectoryView.of(trajectory)) if trajectory.turns else {}
-        score(trajectory, self._config, plugins)
+        score(trajectory, self._config, await self._plugins.rewards(trajectory))
         histogram("reward_compute_duration_seconds").observe(time.perf_counter() - started)
         return trajectory

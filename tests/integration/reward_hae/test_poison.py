@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hand_made import Made, ids, make_task, make_trajectory
 from known_batches import SIZE, assert_as_computed_directly, make_batch
-from pipeline_world import Critic, World, start_service
+from pipeline_world import Critic, World, eventually, new_world, start_service
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.errors import ExitCode
@@ -28,6 +29,10 @@ def raises(trajectory):
     return zeros(trajectory)
 def short(trajectory): return zeros(trajectory)[poison(trajectory):]
 def nan(trajectory): return [float("nan") if poison(trajectory) else 0.0 for _ in trajectory.turns]
+gate = asyncio.Event()
+async def waits(trajectory):
+    if poison(trajectory): await gate.wait()
+    return zeros(trajectory)
 async def slow(trajectory):
     if poison(trajectory): await asyncio.sleep(3600)
     return zeros(trajectory)
@@ -109,6 +114,24 @@ async def test_a_term_that_fails_costs_its_trajectory_and_no_other(
     await assert_only_poison_is_dead(world, [error], terms={f"my_{term}": mine})
     counted = f'hiper_reward_term_failures_total{{reason="{reason}",term="my_{term}"}} 1.0'
     assert counted in render().decode()
+
+
+async def test_a_term_that_waits_keeps_its_trajectory_and_holds_up_no_other(tmp_path: Path) -> None:
+    """For several times the age at which somebody else would take the trajectory over."""
+    async with new_world(tmp_path, claim_idle_s=0.4) as world, Critic().serving() as address:
+        world.run((await world.reward(terms={"mine": {"path": "poison_terms:waits"}}))[0])
+        world.run((await world.hae(address))[0])
+        await world.publish([poisoned(size=1), *make_batch("train-000000", size=40)])
+        await world.handed_on(40)
+        _, rival = await world.reward("reward-1")
+        for _ in range(30):  # each look waits for 50 ms
+            assert await rival.receive(1) == []
+        import_module("poison_terms").gate.set()
+
+        async def arrived() -> bool:
+            return (await world.state()).streams[Stream.ADVANTAGES].length == 41
+
+        await eventually(arrived)
 
 
 async def test_a_replayed_dead_letter_completes_its_batch_once_the_term_is_mended(world: World) -> None:

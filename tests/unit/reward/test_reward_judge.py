@@ -11,11 +11,10 @@ import pytest
 from hand_made import Made, make_task, make_trajectory
 
 from hiper.config.sections import RewardSettings
-from hiper.rewards import TrajectoryView
 from services.reward.judge import MAX_ANSWER_BYTES
 from services.reward.plugins import PluginTerms, TermError
 
-VIEW = TrajectoryView.of(make_trajectory([Made(switch=True), Made()], task=make_task(3)))
+PLAYED = make_trajectory([Made(switch=True), Made()], task=make_task(3))
 GOOD = (200, b'{"rewards": [0.5, -1], "comment": "ignored"}')
 
 
@@ -81,7 +80,7 @@ async def ask(judge: Judge, times: int = 1, timeout_s: float = 30.0, **settings:
     term = {"judge": {"url": judge.url, **settings}, "weight": 2, "timeout_s": timeout_s, "options": {"rubric": "kind"}}
     terms = PluginTerms(RewardSettings(terms={"tone": term}))
     try:
-        found = await asyncio.gather(*(terms.rewards(VIEW) for _ in range(times)), return_exceptions=True)
+        found = await asyncio.gather(*(terms.rewards(PLAYED) for _ in range(times)), return_exceptions=True)
     finally:
         await terms.aclose()
     return [one if isinstance(one, BaseException) else one["tone"].tolist() for one in found]

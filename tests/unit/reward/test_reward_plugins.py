@@ -43,7 +43,8 @@ async def slow(trajectory): await asyncio.sleep(3600)
 
 number = 3
 """
-VIEW = TrajectoryView.of(make_trajectory([Made(switch=True), Made(valid=False), Made()], task=make_task(4), won=True))
+PLAYED = make_trajectory([Made(switch=True), Made(valid=False), Made()], task=make_task(4), won=True)
+VIEW = TrajectoryView.of(PLAYED)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,8 @@ async def test_terms_are_found_by_path_and_entry_point_and_weighted() -> None:
         c=path("threes"),
         d={"entry_point": "ones", "options": {"value": 7.0}},
     )
-    rewards = await found.rewards(VIEW)
+    assert await found.rewards(make_trajectory([])) == {}, "an abandoned episode"
+    rewards = await found.rewards(PLAYED)
     assert {name: values.tolist() for name, values in rewards.items()} == {
         "a": [0.5] * 3,
         "b": [-2] * 3,
@@ -146,7 +148,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_starts(settings
 async def test_a_term_that_fails_is_named_with_its_reason(function: str, reason: str, message: str) -> None:
     found = terms(good=path("ones"), mine=path(function, timeout_s=0.1 if reason == "deadline" else 30))
     with pytest.raises(TermError, match=message) as failed:
-        await found.rewards(VIEW)
+        await found.rewards(PLAYED)
     assert (failed.value.term, failed.value.reason) == ("mine", reason)
 
 
@@ -173,7 +175,7 @@ async def test_the_example_works_as_its_words_say(monkeypatch: pytest.MonkeyPatc
     made = make_trajectory([Made()] * 5)
     for turn, action in zip(made.turns, ("look", "go", "look", "take", "go"), strict=True):
         turn.action = action
-    rewards = await terms(repetition=settings).rewards(TrajectoryView.of(made))
+    rewards = await terms(repetition=settings).rewards(made)
     np.testing.assert_allclose(rewards["repetition"], [0, 0, -0.05, 0, 0])
 
 
