@@ -406,8 +406,8 @@ class EvaluationSettings(Section):
     """Evaluation on a fixed panel, between training batches."""
 
     panel: str | None = None
-    """Panel to evaluate on, by name (`hiper env panels`) or path. None: the shipped panel of `split` if there is one for
-    the data, else all of `split` as it is."""
+    """Panel to evaluate on, by name (`hiper env panels`) or path. None: the shipped panel of `split` if there is one
+    for the data, else all of `split` as it is."""
     split: str | None = None
     """Split to evaluate on without a named panel. None: valid_seen of the real ALFWorld games, valid of synthetic ones,
     test of WebShop."""
