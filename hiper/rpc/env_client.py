@@ -22,7 +22,7 @@ from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult, TaskPin
 from hiper.errors import ConfigError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
-from hiper.rpc.env_endpoint import EnvEndpoint, SessionLost
+from hiper.rpc.env_endpoint import SAME_DATA, EnvEndpoint, SessionLost
 from hiper.rpc.patience import TryAgain, persist
 
 __all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep"]
@@ -210,7 +210,11 @@ class EnvClient:
         wire_id = f"{session.session_id}~{self._nonce}-{session.placements}"
         session.placements += 1
         spec = pb.SessionSpec(
-            session_id=wire_id, task_id=session.task_id, seed=session.seed, max_steps=session.max_steps
+            session_id=wire_id,
+            task_id=session.task_id,
+            seed=session.seed,
+            max_steps=session.max_steps,
+            sha256=session.info.sha256,  # empty at first; what a rebuild must find again
         )
         created, incarnation = await endpoint.create(spec)
         session.info = TaskPin(session.task_id, created.task_type, created.split, created.sha256)
@@ -225,7 +229,7 @@ class EnvClient:
             raise IntegrityError(
                 f"session {session.session_id}: replaying {len(session.actions)} actions of task {session.task_id} on "
                 f"{endpoint.address} gave another observation",
-                "all env servers of a run must host the same data and version",
+                SAME_DATA,
             )
         counter("rollout_env_recoveries_total").inc()
         self._log.info("session rebuilt", session=session.session_id, peer=endpoint.address, turns=len(session.actions))

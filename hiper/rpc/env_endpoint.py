@@ -2,7 +2,7 @@
 
 - `SessionLost`: play on after a rebuild, here or elsewhere (the peer is away, was restarted, or forgot the session).
 - `ServerFull`: come back after the hint.
-- `DataError`: the task itself is unknown or corrupt there.
+- `DataError`: the task itself is unknown or corrupt there. `IntegrityError`: its content is not what was asked for.
 - `RemoteError`: the request is wrong or refused for good; repeating it cannot help.
 """
 
@@ -17,13 +17,15 @@ from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult
-from hiper.errors import DataError, RemoteError
+from hiper.errors import DataError, IntegrityError, RemoteError
 from hiper.rpc.batcher import Batcher
 from hiper.rpc.channel import TRANSIENT, explain, open_channel
 from hiper.rpc.patience import TryAgain
 from hiper.rpc.reasons import EnvReason
 
-__all__ = ["EnvEndpoint", "ServerFull", "SessionLost"]
+__all__ = ["SAME_DATA", "EnvEndpoint", "ServerFull", "SessionLost"]
+
+SAME_DATA = "all env servers of a run must host the same data and version"
 
 Reply = TypeVar("Reply", pb.CreateSessionsResponse, pb.BatchResetResponse, pb.BatchStepResponse)
 Answer = TypeVar("Answer")
@@ -144,6 +146,8 @@ class EnvEndpoint:
             raise ServerFull(text, status.retry_after_seconds)
         if status.reason in (EnvReason.UNKNOWN_TASK, EnvReason.TASK_CORRUPT):
             raise DataError(f"env server {text}", "check that every env server hosts the data of this run")
+        if status.reason == EnvReason.TASK_DIFFERS:
+            raise IntegrityError(f"env server {text}", SAME_DATA)
         raise RemoteError(f"env server {text}", "see the table of reasons in services/env_server/README.md")
 
 

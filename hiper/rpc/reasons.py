@@ -14,6 +14,8 @@ class EnvReason(StrEnum):
     """The server's data has no such task."""
     TASK_CORRUPT = "TASK_CORRUPT"
     """The task's data exists but cannot be played."""
+    TASK_DIFFERS = "TASK_DIFFERS"
+    """The task's content here has another hash than the caller asked for."""
     SESSION_EXISTS = "SESSION_EXISTS"
     """The id is taken by a session of another task, seed or step limit."""
     SESSIONS_FULL = "SESSIONS_FULL"

@@ -13,6 +13,7 @@ CODES: dict[EnvReason, grpc.StatusCode] = {
     EnvReason.UNKNOWN_SESSION: grpc.StatusCode.NOT_FOUND,
     EnvReason.UNKNOWN_TASK: grpc.StatusCode.NOT_FOUND,
     EnvReason.TASK_CORRUPT: grpc.StatusCode.DATA_LOSS,
+    EnvReason.TASK_DIFFERS: grpc.StatusCode.FAILED_PRECONDITION,
     EnvReason.SESSION_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     EnvReason.SESSIONS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EnvReason.NOT_RESET: grpc.StatusCode.FAILED_PRECONDITION,

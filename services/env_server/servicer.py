@@ -1,4 +1,4 @@
-"""`hiper.env.v1.EnvService`: validation, batches, one status per item.
+"""`hiper.env.v1.EnvService`: whole calls checked, batches, one status per item. The work is `SessionHost`'s.
 
 Engines run inline: a step takes less than a tenth of a millisecond, and a batch gives the event loop a turn every few
 milliseconds, so that game loads do not hold up other calls. More cores are used by more servers, between which clients
@@ -8,23 +8,21 @@ spread their sessions (README).
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
-from hiper import __version__, logs
+from hiper import __version__
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.config.sections import EnvSettings
-from hiper.envs.base import TaskInfo, TaskPin, TaskSource
-from hiper.errors import DataError
-from hiper.failpoint import Failpoint, failpoint
+from hiper.envs.base import TaskPin
 from hiper.rpc.reasons import EnvReason
-from services.env_server.measures import Measures
+from services.env_server.host import SessionHost
 from services.env_server.refusals import CODES, Refusal
-from services.env_server.sessions import Answer, SessionSpec, SessionTable
+from services.env_server.sessions import Answer
 from services.env_server.wire import session_result, session_spec, step_result, task_info
 
 __all__ = ["MAX_PAGE", "SERVICE", "EnvServicer"]
@@ -41,24 +39,23 @@ Item = TypeVar("Item")
 class EnvServicer(stubs.EnvServiceServicer):
     """One server process. `incarnation` tells its clients whether it is still the same one."""
 
-    def __init__(self, source: TaskSource, table: SessionTable, settings: EnvSettings, incarnation: str) -> None:
-        self._source = source
-        self._table = table
+    def __init__(self, host: SessionHost, settings: EnvSettings, incarnation: str) -> None:
+        self._host = host
+        self._source = host.source
         self._settings = settings
+        self._calls = host.measures.calls
         self._incarnation = incarnation
-        self._measures = Measures(source.env, settings.max_sessions)
-        self._log = logs.get()
 
     async def GetInfo(self, _request: pb.GetInfoRequest, _context: grpc.aio.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
         """Describe this server."""
-        with self._measures.calls["GetInfo"].time():
+        with self._calls["GetInfo"].time():
             return pb.GetInfoResponse(
                 env=self._source.env,
                 version=__version__,
                 data_version=self._source.version,
                 incarnation=self._incarnation,
                 max_sessions=self._settings.max_sessions,
-                sessions=len(self._table),
+                sessions=len(self._host.table),
                 max_items=self._settings.max_items,
                 lease_seconds=self._settings.lease_s,
                 splits={split: len(self._source.ids(split)) for split in self._source.splits()},
@@ -69,24 +66,24 @@ class EnvServicer(stubs.EnvServiceServicer):
         self, request: pb.CreateSessionsRequest, context: grpc.aio.ServicerContext
     ) -> pb.CreateSessionsResponse:
         """Create sessions; a repeat changes nothing."""
-        with self._measures.calls["CreateSessions"].time():
+        with self._calls["CreateSessions"].time():
             await self._check_size(request.sessions, context)
             reply = pb.CreateSessionsResponse(incarnation=self._incarnation)
             async for item, late in _paced(request.sessions, context):
-                outcome = late or self._guard(item.session_id, self._create, session_spec(item))
+                outcome = late or self._host.create(session_spec(item))
                 reply.results.append(session_result(item.session_id, outcome))
-            self.observe()
+            self._host.observe()
             return reply
 
     async def BatchReset(  # noqa: N802
         self, request: pb.BatchResetRequest, context: grpc.aio.ServicerContext
     ) -> pb.BatchResetResponse:
         """Start episodes."""
-        with self._measures.calls["BatchReset"].time():
+        with self._calls["BatchReset"].time():
             await self._check_size(request.session_ids, context)
             reply = pb.BatchResetResponse(incarnation=self._incarnation)
             async for session_id, late in _paced(request.session_ids, context):
-                outcome = late or self._guard(session_id, self._reset, session_id)
+                outcome = late or self._host.reset(session_id)
                 reply.results.append(step_result(session_id, outcome))
             return reply
 
@@ -94,12 +91,12 @@ class EnvServicer(stubs.EnvServiceServicer):
         self, request: pb.BatchStepRequest, context: grpc.aio.ServicerContext
     ) -> pb.BatchStepResponse:
         """Play one action each."""
-        with self._measures.calls["BatchStep"].time():
+        with self._calls["BatchStep"].time():
             await self._check_size(request.items, context)
             reply = pb.BatchStepResponse(incarnation=self._incarnation)
             seen: set[str] = set()
             async for item, late in _paced(request.items, context):
-                outcome = late or _repeated(item.session_id, seen) or self._guard(item.session_id, self._step, item)
+                outcome = late or _repeated(item.session_id, seen) or self._step(item)
                 reply.results.append(step_result(item.session_id, outcome))
             return reply
 
@@ -107,30 +104,29 @@ class EnvServicer(stubs.EnvServiceServicer):
         self, request: pb.CloseSessionsRequest, context: grpc.aio.ServicerContext
     ) -> pb.CloseSessionsResponse:
         """Free sessions."""
-        with self._measures.calls["CloseSessions"].time():
+        with self._calls["CloseSessions"].time():
             await self._check_size(request.session_ids, context)
-            closed = sum(self._table.close(session_id) for session_id in request.session_ids)
-            self.observe()
+            closed = sum(self._host.close(session_id) for session_id in request.session_ids)
+            self._host.observe()
             return pb.CloseSessionsResponse(incarnation=self._incarnation, closed=closed)
 
     async def ListTasks(  # noqa: N802
         self, request: pb.ListTasksRequest, context: grpc.aio.ServicerContext
     ) -> pb.ListTasksResponse:
         """List tasks by id, or those of a split after the page token: the id the previous page ended with."""
-        with self._measures.calls["ListTasks"].time():
+        with self._calls["ListTasks"].time():
             page, next_page_token = await self._page(request, context)
             reply = pb.ListTasksResponse(next_page_token=next_page_token)
             async for task_id, late in _paced(page, context):
-                pin = late or self._pin(task_id, full=request.full)
-                if isinstance(pin, Refusal):
-                    await _abort(context, pin.reason, pin.message)
-                elif pin is not None:
+                pin = late or self._host.pin(task_id, full=request.full)
+                if isinstance(pin, TaskPin):
                     reply.tasks.append(task_info(pin))
+                elif pin.reason is not EnvReason.UNKNOWN_TASK:  # unknown ones are left out
+                    await _abort(context, pin.reason, pin.message)
             return reply
 
-    def observe(self) -> None:
-        """Bring the session gauges up to date."""
-        self._measures.sessions(len(self._table), self._table.reaped)
+    def _step(self, item: pb.StepItem) -> Answer | Refusal:
+        return self._host.step(item.session_id, item.step_index, item.action)
 
     async def _page(self, request: pb.ListTasksRequest, context: grpc.aio.ServicerContext) -> tuple[Sequence[str], str]:
         """Ids of the tasks to list now, and the token of the next page."""
@@ -146,59 +142,10 @@ class EnvServicer(stubs.EnvServiceServicer):
         page = ids[start : start + (request.page_size or _DEFAULT_PAGE)]
         return page, page[-1] if start + len(page) < len(ids) else ""
 
-    def _pin(self, task_id: str, *, full: bool) -> TaskPin | Refusal | None:
-        """Identify a task's content; None if it is unknown here."""
-        try:
-            return self._source.pin(self._source.resolve(task_id), full=full)
-        except DataError as error:
-            refusal = self._unusable(task_id, error)
-            return None if refusal.reason is EnvReason.UNKNOWN_TASK else refusal
-
-    def _create(self, spec: SessionSpec) -> TaskInfo | Refusal:
-        try:
-            return self._table.create(spec) or self._source.describe(self._source.resolve(spec.task_id))
-        except DataError as error:
-            return self._unusable(spec.task_id, error)
-
-    def _unusable(self, task_id: str, error: DataError) -> Refusal:
-        listed = any(task_id in self._source.ids(split) for split in self._source.splits())
-        return Refusal(EnvReason.TASK_CORRUPT if listed else EnvReason.UNKNOWN_TASK, str(error))
-
-    def _reset(self, session_id: str) -> Answer | Refusal:
-        started = time.perf_counter()
-        answer = self._table.reset(session_id)
-        self._measures.reset(time.perf_counter() - started)
-        return answer
-
-    def _step(self, item: pb.StepItem) -> Answer | Refusal:
-        started = time.perf_counter()
-        answer = self._table.step(item.session_id, item.step_index, item.action)
-        failpoint(Failpoint.ENV_AFTER_STEP)
-        if isinstance(answer, Answer) and not answer.repeated:
-            self._measures.step(answer.result, time.perf_counter() - started)
-        return answer
-
-    def _guard(
-        self, session_id: str, work: Callable[[Item], "Outcome | Refusal"], argument: Item
-    ) -> "Outcome | Refusal":
-        """Do one item's work. Whatever the engine raises costs that item its session and leaves the others alone."""
-        try:
-            outcome = work(argument)
-        except Exception as error:  # noqa: BLE001 - a defect of one game must not fail the 255 others
-            self._log.exception("engine fault", session=session_id)
-            self._table.close(session_id)
-            outcome = Refusal(EnvReason.ENGINE_FAULT, f"{type(error).__name__}: {error}; see the server's log")
-        if isinstance(outcome, Refusal):
-            self._measures.refusal(outcome)
-        return outcome
-
     async def _check_size(self, items: Collection[object], context: grpc.aio.ServicerContext) -> None:
         limit = self._settings.max_items
         if len(items) > limit:
             await _abort(context, EnvReason.TOO_MANY_ITEMS, f"{len(items)} items; one call takes at most {limit}")
-
-
-Outcome = TypeVar("Outcome", TaskInfo, Answer)
 
 
 async def _paced(

@@ -10,7 +10,7 @@ Invariants, checked against a model in tests/unit/env_server:
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hiper.envs.base import Episode, StepResult
 from hiper.rpc.reasons import EnvReason
@@ -33,6 +33,8 @@ class SessionSpec:
     seed: int
     max_steps: int
     """0 = no limit."""
+    sha256: str = field(default="", compare=False)
+    """Hash the task's content must have; empty = any. A condition on creating, no part of what is created."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ __all__ = ["session_result", "session_spec", "step_result", "task_info"]
 
 def session_spec(message: pb.SessionSpec) -> SessionSpec:
     """Read what a caller asks for."""
-    return SessionSpec(message.session_id, message.task_id, message.seed, message.max_steps)
+    return SessionSpec(message.session_id, message.task_id, message.seed, message.max_steps, message.sha256)
 
 
 def session_result(session_id: str, outcome: TaskInfo | Refusal) -> pb.SessionResult:

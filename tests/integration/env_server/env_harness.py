@@ -20,6 +20,7 @@ from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskSource
 from hiper.envs.configured import open_configured_source
 from hiper.rpc import Listen, open_channel, serve
+from services.env_server.host import SessionHost
 from services.env_server.servicer import SERVICE, EnvServicer
 from services.env_server.sessions import SessionTable
 
@@ -38,8 +39,16 @@ class InProcess:
     """A server in this event loop, its table within reach."""
 
     address: str
-    table: SessionTable
-    source: TaskSource
+    host: SessionHost
+    servicer: EnvServicer
+
+    @property
+    def table(self) -> SessionTable:
+        return self.host.table
+
+    @property
+    def source(self) -> TaskSource:
+        return self.host.source
 
 
 @asynccontextmanager
@@ -51,19 +60,14 @@ async def in_process(
     address: str = "127.0.0.1:0",
 ) -> AsyncIterator[InProcess]:
     tasks = source or open_configured_source(settings)
-    table = SessionTable(
-        lambda spec: tasks.open(tasks.resolve(spec.task_id), seed=spec.seed, max_steps=spec.max_steps),
-        max_sessions=settings.max_sessions,
-        lease_s=settings.lease_s,
-        clock=clock,
-    )
-    servicer = EnvServicer(tasks, table, settings, uuid.uuid4().hex)
+    host = SessionHost(tasks, settings, clock)
+    servicer = EnvServicer(host, settings, uuid.uuid4().hex)
 
     def add(server: grpc.aio.Server) -> None:
         stubs.add_EnvServiceServicer_to_server(servicer, server)
 
     async with serve(Listen(address, grace_s=0.2), {SERVICE: add}) as server:
-        yield InProcess(server.address, table, tasks)
+        yield InProcess(server.address, host, servicer)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hiper._proto.common.v1 import types_pb2 as hiper_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehiper/env/v1/env_service.proto\x12\x0chiper.env.v1\x1a\x1bhiper/common/v1/types.proto\"\x10\n\x0eGetInfoRequest\"\x8f\x03\n\x0fGetInfoResponse\x12\x0b\n\x03\x65nv\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x14\n\x0cmax_sessions\x18\x05 \x01(\r\x12\x10\n\x08sessions\x18\x06 \x01(\r\x12\x11\n\tmax_items\x18\x07 \x01(\r\x12\x15\n\rlease_seconds\x18\x08 \x01(\x01\x12\x39\n\x06splits\x18\t \x03(\x0b\x32).hiper.env.v1.GetInfoResponse.SplitsEntry\x12\x43\n\x0b\x66ingerprint\x18\n \x03(\x0b\x32..hiper.env.v1.GetInfoResponse.FingerprintEntry\x1a-\n\x0bSplitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a\x32\n\x10\x46ingerprintEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x0bSessionSpec\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x11\n\tmax_steps\x18\x04 \x01(\r\"D\n\x15\x43reateSessionsRequest\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hiper.env.v1.SessionSpec\"[\n\x16\x43reateSessionsResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.hiper.env.v1.SessionResult\"\x82\x01\n\rSessionResult\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.hiper.common.v1.ItemStatus\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttask_type\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"(\n\x11\x42\x61tchResetRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"T\n\x12\x42\x61tchResetResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.hiper.env.v1.StepResult\"B\n\x08StepItem\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nstep_index\x18\x02 \x01(\r\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\"9\n\x10\x42\x61tchStepRequest\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.hiper.env.v1.StepItem\"S\n\x11\x42\x61tchStepResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.hiper.env.v1.StepResult\"\xa3\x02\n\nStepResult\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.hiper.common.v1.ItemStatus\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nstep_index\x18\x03 \x01(\r\x12\x13\n\x0bobservation\x18\x04 \x01(\t\x12\x12\n\nadmissible\x18\x05 \x03(\t\x12\x0e\n\x06reward\x18\x06 \x01(\x01\x12\x12\n\nterminated\x18\x07 \x01(\x08\x12\x11\n\ttruncated\x18\x08 \x01(\x08\x12\x0b\n\x03won\x18\t \x01(\x08\x12\r\n\x05score\x18\n \x01(\x01\x12\x14\n\x0c\x61\x63tion_valid\x18\x0b \x01(\x08\x12\x1b\n\x0ehas_search_bar\x18\x0c \x01(\x08H\x00\x88\x01\x01\x42\x11\n\x0f_has_search_bar\"+\n\x14\x43loseSessionsRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"<\n\x15\x43loseSessionsResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\r\"h\n\x10ListTasksRequest\x12\r\n\x05split\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08task_ids\x18\x04 \x03(\t\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\"e\n\x08TaskInfo\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontent_sha256\x18\x05 \x01(\t\"S\n\x11ListTasksResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.hiper.env.v1.TaskInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf8\x03\n\nEnvService\x12\x46\n\x07GetInfo\x12\x1c.hiper.env.v1.GetInfoRequest\x1a\x1d.hiper.env.v1.GetInfoResponse\x12[\n\x0e\x43reateSessions\x12#.hiper.env.v1.CreateSessionsRequest\x1a$.hiper.env.v1.CreateSessionsResponse\x12O\n\nBatchReset\x12\x1f.hiper.env.v1.BatchResetRequest\x1a .hiper.env.v1.BatchResetResponse\x12L\n\tBatchStep\x12\x1e.hiper.env.v1.BatchStepRequest\x1a\x1f.hiper.env.v1.BatchStepResponse\x12X\n\rCloseSessions\x12\".hiper.env.v1.CloseSessionsRequest\x1a#.hiper.env.v1.CloseSessionsResponse\x12L\n\tListTasks\x12\x1e.hiper.env.v1.ListTasksRequest\x1a\x1f.hiper.env.v1.ListTasksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehiper/env/v1/env_service.proto\x12\x0chiper.env.v1\x1a\x1bhiper/common/v1/types.proto\"\x10\n\x0eGetInfoRequest\"\x8f\x03\n\x0fGetInfoResponse\x12\x0b\n\x03\x65nv\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x14\n\x0cmax_sessions\x18\x05 \x01(\r\x12\x10\n\x08sessions\x18\x06 \x01(\r\x12\x11\n\tmax_items\x18\x07 \x01(\r\x12\x15\n\rlease_seconds\x18\x08 \x01(\x01\x12\x39\n\x06splits\x18\t \x03(\x0b\x32).hiper.env.v1.GetInfoResponse.SplitsEntry\x12\x43\n\x0b\x66ingerprint\x18\n \x03(\x0b\x32..hiper.env.v1.GetInfoResponse.FingerprintEntry\x1a-\n\x0bSplitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a\x32\n\x10\x46ingerprintEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x0bSessionSpec\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x11\n\tmax_steps\x18\x04 \x01(\r\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"D\n\x15\x43reateSessionsRequest\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.hiper.env.v1.SessionSpec\"[\n\x16\x43reateSessionsResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.hiper.env.v1.SessionResult\"\x82\x01\n\rSessionResult\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.hiper.common.v1.ItemStatus\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x11\n\ttask_type\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\"(\n\x11\x42\x61tchResetRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"T\n\x12\x42\x61tchResetResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.hiper.env.v1.StepResult\"B\n\x08StepItem\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nstep_index\x18\x02 \x01(\r\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\"9\n\x10\x42\x61tchStepRequest\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.hiper.env.v1.StepItem\"S\n\x11\x42\x61tchStepResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.hiper.env.v1.StepResult\"\xa3\x02\n\nStepResult\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.hiper.common.v1.ItemStatus\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nstep_index\x18\x03 \x01(\r\x12\x13\n\x0bobservation\x18\x04 \x01(\t\x12\x12\n\nadmissible\x18\x05 \x03(\t\x12\x0e\n\x06reward\x18\x06 \x01(\x01\x12\x12\n\nterminated\x18\x07 \x01(\x08\x12\x11\n\ttruncated\x18\x08 \x01(\x08\x12\x0b\n\x03won\x18\t \x01(\x08\x12\r\n\x05score\x18\n \x01(\x01\x12\x14\n\x0c\x61\x63tion_valid\x18\x0b \x01(\x08\x12\x1b\n\x0ehas_search_bar\x18\x0c \x01(\x08H\x00\x88\x01\x01\x42\x11\n\x0f_has_search_bar\"+\n\x14\x43loseSessionsRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\"<\n\x15\x43loseSessionsResponse\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12\x0e\n\x06\x63losed\x18\x02 \x01(\r\"h\n\x10ListTasksRequest\x12\r\n\x05split\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08task_ids\x18\x04 \x03(\t\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\"e\n\x08TaskInfo\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontent_sha256\x18\x05 \x01(\t\"S\n\x11ListTasksResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.hiper.env.v1.TaskInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf8\x03\n\nEnvService\x12\x46\n\x07GetInfo\x12\x1c.hiper.env.v1.GetInfoRequest\x1a\x1d.hiper.env.v1.GetInfoResponse\x12[\n\x0e\x43reateSessions\x12#.hiper.env.v1.CreateSessionsRequest\x1a$.hiper.env.v1.CreateSessionsResponse\x12O\n\nBatchReset\x12\x1f.hiper.env.v1.BatchResetRequest\x1a .hiper.env.v1.BatchResetResponse\x12L\n\tBatchStep\x12\x1e.hiper.env.v1.BatchStepRequest\x1a\x1f.hiper.env.v1.BatchStepResponse\x12X\n\rCloseSessions\x12\".hiper.env.v1.CloseSessionsRequest\x1a#.hiper.env.v1.CloseSessionsResponse\x12L\n\tListTasks\x12\x1e.hiper.env.v1.ListTasksRequest\x1a\x1f.hiper.env.v1.ListTasksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,35 +45,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINFORESPONSE_FINGERPRINTENTRY']._serialized_start=445
   _globals['_GETINFORESPONSE_FINGERPRINTENTRY']._serialized_end=495
   _globals['_SESSIONSPEC']._serialized_start=497
-  _globals['_SESSIONSPEC']._serialized_end=580
-  _globals['_CREATESESSIONSREQUEST']._serialized_start=582
-  _globals['_CREATESESSIONSREQUEST']._serialized_end=650
-  _globals['_CREATESESSIONSRESPONSE']._serialized_start=652
-  _globals['_CREATESESSIONSRESPONSE']._serialized_end=743
-  _globals['_SESSIONRESULT']._serialized_start=746
-  _globals['_SESSIONRESULT']._serialized_end=876
-  _globals['_BATCHRESETREQUEST']._serialized_start=878
-  _globals['_BATCHRESETREQUEST']._serialized_end=918
-  _globals['_BATCHRESETRESPONSE']._serialized_start=920
-  _globals['_BATCHRESETRESPONSE']._serialized_end=1004
-  _globals['_STEPITEM']._serialized_start=1006
-  _globals['_STEPITEM']._serialized_end=1072
-  _globals['_BATCHSTEPREQUEST']._serialized_start=1074
-  _globals['_BATCHSTEPREQUEST']._serialized_end=1131
-  _globals['_BATCHSTEPRESPONSE']._serialized_start=1133
-  _globals['_BATCHSTEPRESPONSE']._serialized_end=1216
-  _globals['_STEPRESULT']._serialized_start=1219
-  _globals['_STEPRESULT']._serialized_end=1510
-  _globals['_CLOSESESSIONSREQUEST']._serialized_start=1512
-  _globals['_CLOSESESSIONSREQUEST']._serialized_end=1555
-  _globals['_CLOSESESSIONSRESPONSE']._serialized_start=1557
-  _globals['_CLOSESESSIONSRESPONSE']._serialized_end=1617
-  _globals['_LISTTASKSREQUEST']._serialized_start=1619
-  _globals['_LISTTASKSREQUEST']._serialized_end=1723
-  _globals['_TASKINFO']._serialized_start=1725
-  _globals['_TASKINFO']._serialized_end=1826
-  _globals['_LISTTASKSRESPONSE']._serialized_start=1828
-  _globals['_LISTTASKSRESPONSE']._serialized_end=1911
-  _globals['_ENVSERVICE']._serialized_start=1914
-  _globals['_ENVSERVICE']._serialized_end=2418
+  _globals['_SESSIONSPEC']._serialized_end=596
+  _globals['_CREATESESSIONSREQUEST']._serialized_start=598
+  _globals['_CREATESESSIONSREQUEST']._serialized_end=666
+  _globals['_CREATESESSIONSRESPONSE']._serialized_start=668
+  _globals['_CREATESESSIONSRESPONSE']._serialized_end=759
+  _globals['_SESSIONRESULT']._serialized_start=762
+  _globals['_SESSIONRESULT']._serialized_end=892
+  _globals['_BATCHRESETREQUEST']._serialized_start=894
+  _globals['_BATCHRESETREQUEST']._serialized_end=934
+  _globals['_BATCHRESETRESPONSE']._serialized_start=936
+  _globals['_BATCHRESETRESPONSE']._serialized_end=1020
+  _globals['_STEPITEM']._serialized_start=1022
+  _globals['_STEPITEM']._serialized_end=1088
+  _globals['_BATCHSTEPREQUEST']._serialized_start=1090
+  _globals['_BATCHSTEPREQUEST']._serialized_end=1147
+  _globals['_BATCHSTEPRESPONSE']._serialized_start=1149
+  _globals['_BATCHSTEPRESPONSE']._serialized_end=1232
+  _globals['_STEPRESULT']._serialized_start=1235
+  _globals['_STEPRESULT']._serialized_end=1526
+  _globals['_CLOSESESSIONSREQUEST']._serialized_start=1528
+  _globals['_CLOSESESSIONSREQUEST']._serialized_end=1571
+  _globals['_CLOSESESSIONSRESPONSE']._serialized_start=1573
+  _globals['_CLOSESESSIONSRESPONSE']._serialized_end=1633
+  _globals['_LISTTASKSREQUEST']._serialized_start=1635
+  _globals['_LISTTASKSREQUEST']._serialized_end=1739
+  _globals['_TASKINFO']._serialized_start=1741
+  _globals['_TASKINFO']._serialized_end=1842
+  _globals['_LISTTASKSRESPONSE']._serialized_start=1844
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1927
+  _globals['_ENVSERVICE']._serialized_start=1930
+  _globals['_ENVSERVICE']._serialized_end=2434
 # @@protoc_insertion_point(module_scope)

@@ -125,6 +125,7 @@ class SessionSpec(google.protobuf.message.Message):
     TASK_ID_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     MAX_STEPS_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Caller-chosen id, unique on the server; 1-256 characters."""
     task_id: builtins.str
@@ -133,6 +134,8 @@ class SessionSpec(google.protobuf.message.Message):
     """Seed of the environment."""
     max_steps: builtins.int
     """Step limit; 0 = none."""
+    sha256: builtins.str
+    """sha256 the task's content must have here, hexadecimal; empty = any."""
     def __init__(
         self,
         *,
@@ -140,8 +143,9 @@ class SessionSpec(google.protobuf.message.Message):
         task_id: builtins.str = ...,
         seed: builtins.int = ...,
         max_steps: builtins.int = ...,
+        sha256: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_steps", b"max_steps", "seed", b"seed", "session_id", b"session_id", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_steps", b"max_steps", "seed", b"seed", "session_id", b"session_id", "sha256", b"sha256", "task_id", b"task_id"]) -> None: ...
 
 global___SessionSpec = SessionSpec
 
@@ -210,7 +214,9 @@ class SessionResult(google.protobuf.message.Message):
     """sha256 of the task's content, hexadecimal."""
     @property
     def status(self) -> hiper._proto.common.v1.types_pb2.ItemStatus:
-        """OK, NOT_FOUND (task), RESOURCE_EXHAUSTED with a retry hint, ALREADY_EXISTS (other task), DATA_LOSS (corrupt game)."""
+        """OK, NOT_FOUND (task), RESOURCE_EXHAUSTED with a retry hint, ALREADY_EXISTS (other task), DATA_LOSS (corrupt game),
+        FAILED_PRECONDITION (other content than asked for).
+        """
 
     def __init__(
         self,
