@@ -10,6 +10,7 @@ import typer
 
 from hiper import __version__
 from hiper.cli import (
+    bench_commands,
     broker_commands,
     chaos_commands,
     config_commands,
@@ -37,6 +38,7 @@ app = typer.Typer(
 run_commands.add_to(app)
 service_commands.add_to(app)
 chaos_commands.add_to(app)
+app.add_typer(bench_commands.app, name="bench")
 app.add_typer(broker_commands.app, name="broker")
 app.add_typer(env_commands.app, name="env")
 app.add_typer(hae_commands.app, name="hae")

@@ -1,0 +1,40 @@
+"""`hiper bench NAME`: how fast this installation is on this machine."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hiper.cli.output import Format, emit, message
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Benchmarks on this machine.", no_args_is_help=True)
+
+_BENCHMARKS = {
+    "advantages": ("hiper.bench.advantages", "Advantages: from the numbers of a batch's turns to targets by token."),
+    "env": ("hiper.bench.env", "Environments: loads, resets and steps, in process and through gRPC."),
+}
+"""Name to the module that runs it and what it measures. Adding a benchmark is a line here."""
+
+
+def _command(module: str) -> Callable[..., None]:
+    def run(
+        data: Annotated[Path | None, typer.Option("--data", help="Real data; default: synthetic.")] = None,
+        repeats: Annotated[int, typer.Option("--repeats", min=1, help="Times everything is measured.")] = 5,
+        scale: Annotated[float, typer.Option("--scale", min=0.001, help="Share of the usual amount of work.")] = 1.0,
+        seed: Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")] = 0,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    ) -> None:
+        from hiper.bench.timing import BenchOptions
+
+        report = import_module(module).run(BenchOptions(data, repeats, scale, seed), message)
+        emit(report.to_json(), Format.JSON if as_json else Format.TEXT, report.lines())
+
+    return run
+
+
+for _name, (_module, _measures) in _BENCHMARKS.items():
+    app.command(_name, help=f"{_measures} Example: hiper bench {_name} --json.")(_command(_module))
