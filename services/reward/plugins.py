@@ -6,12 +6,10 @@ anything but one finite number per turn is a `TermError` for that trajectory, co
 
 import asyncio
 import functools
-import importlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,9 @@ import numpy as np
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.advantages.columns import FloatArray
 from hiper.config.sections import RewardSettings, TermSettings
-from hiper.errors import ConfigError, HiperError
+from hiper.errors import HiperError
 from hiper.metrics import counter, histogram
+from hiper.plugins import PluginSite, one_line
 from hiper.rewards import ENTRY_POINT_GROUP, TrajectoryView
 from services.reward.calls import BoundedThreads, CallFailed, Overdue, within
 from services.reward.judge import HttpJudge
@@ -56,7 +55,7 @@ class _Term:
             bound_s = self.settings.timeout_s
             raise TermError(self.name, "deadline", f"did not end within {bound_s:g} s (timeout_s)") from None
         except CallFailed as error:
-            raise TermError(self.name, "raised", f"raised {_one_line(error.__cause__)}") from error
+            raise TermError(self.name, "raised", f"raised {one_line(error.__cause__)}") from error
         finally:
             histogram("reward_term_duration_seconds").labels(term=self.name).observe(time.perf_counter() - started)
         return self.settings.weight * self._checked(given, len(trajectory.turns))
@@ -115,7 +114,6 @@ class PluginTerms:
             self._judges.append(judge)
             return judge
         function = _find(name, settings)
-        _check_options(name, function, settings.options)
         bound = functools.partial(function, **settings.options)
         if _is_async(function):
             return lambda trajectory: within(settings.timeout_s, bound(trajectory))
@@ -123,54 +121,11 @@ class PluginTerms:
 
 
 def _find(name: str, settings: TermSettings) -> Callable[..., Any]:
-    where = settings.path or f"entry point {settings.entry_point}"
-    try:
-        found = _import(settings.path) if settings.path else _entry_point(settings.entry_point or "").load()
-    except ConfigError:
-        raise
-    # Importing runs other people's code: whatever it raises becomes one line.
-    except (Exception, SystemExit) as error:
-        hint = "the reward service must be able to import it: install its package, or name its folder in PYTHONPATH"
-        raise ConfigError(f"reward.terms.{name}: cannot import {where}: {_one_line(error)}", hint) from error
-    if not callable(found):
-        raise ConfigError(f"reward.terms.{name}: {where} is no function but {found!r:.80}", "name a function")
-    function: Callable[..., Any] = found
-    return function
-
-
-def _import(path: str) -> object:
-    module, _, attribute = path.partition(":")
-    return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-
-
-def _entry_point(name: str) -> metadata.EntryPoint:
-    offered = metadata.entry_points(group=ENTRY_POINT_GROUP)
-    matching = [point for point in offered if point.name == name]
-    if len(matching) != 1:
-        says = "no installed package offers" if not matching else f"{len(matching)} installed packages offer"
-        known = ", ".join(sorted(point.name for point in offered)) or "none"
-        raise ConfigError(f"{says} the reward term '{name}'", f"entry points of {ENTRY_POINT_GROUP} here: {known}")
-    return matching[0]
-
-
-def _check_options(name: str, function: Callable[..., Any], options: Mapping[str, object]) -> None:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return  # some built-in functions have none
-    try:
-        signature.bind(None, **options)
-    except TypeError as error:
-        raise ConfigError(
-            f"reward.terms.{name}: {_one_line(error)}",
-            "a term takes the trajectory, and its options as keyword arguments",
-        ) from None
+    site = PluginSite(f"reward.terms.{name}", "reward term", "the reward service", ENTRY_POINT_GROUP)
+    found = site.by_path(settings.path) if settings.path else site.by_entry_point(settings.entry_point or "")
+    site.check_call(found, 1, settings.options)
+    return found
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def _one_line(error: BaseException | None) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
