@@ -1,0 +1,1 @@
+"""An exact tabular plan-execute problem: the ground truth that estimators are measured against."""
