@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the environments are imported when a command runs, not when
 
 __all__ = ["Data", "Env", "add_to"]
 
-Env = Annotated[str, typer.Option("--env", help="alfworld or webshop.")]
+Env = Annotated[str, typer.Option("--env", help="alfworld, webshop, or module:name of your own.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or archive; default: synthetic tasks.")]
 Name = Annotated[str, typer.Argument(help="Name of a shipped panel, or the path of a panel file.")]
 Row = dict[str, str]

@@ -17,6 +17,7 @@ from hiper.config.sections import (
     SupervisorSettings,
     WarmstartSettings,
 )
+from hiper.vocabulary import EnvName
 
 __all__ = ["RunConfig"]
 
@@ -54,6 +55,8 @@ class RunConfig(Section):
     def _warm_start_makes_compact_prompts(self) -> "RunConfig":
         if self.warmstart.enabled and self.rollout.prompt.style != "compact":
             raise ValueError("warmstart.enabled makes a word-level model: it needs rollout.prompt.style 'compact'")
+        if self.warmstart.enabled and self.env.name != EnvName.ALFWORLD:
+            raise ValueError(f"warmstart.enabled: its demonstrator plays alfworld, not {self.env.name}")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     FiniteFloat,
     JsonValue,
@@ -72,13 +73,23 @@ class BrokerSettings(Section):
     """How long a published id is remembered; longer than any retry."""
 
 
+def _known_or_own(name: str) -> str:
+    if name in tuple(EnvName) or re.fullmatch(r"entry-point:[\w.-]+|[\w.]+:[\w.]+", name):
+        return name
+    ways = f"{', '.join(EnvName)}, or one of your own as package.module:name or entry-point:name"
+    raise ValueError(f"there is no environment {name!r}: use one of {ways}")
+
+
 class EnvSettings(Section):
     """Which tasks are played, and how the env service hosts them."""
 
-    name: EnvName = EnvName.ALFWORLD
-    """Environment family."""
+    name: Annotated[str, AfterValidator(_known_or_own)] = EnvName.ALFWORLD.value
+    """`alfworld`, `webshop`, or an environment of your own (docs/environments.md): `package.module:name`, importable by
+    the env servers, or `entry-point:name`, which an installed package offers in the group `hiper.environments`."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of an environment of your own."""
     data: Path | None = None
-    """Folder or archive with the real games. None: synthetic games."""
+    """Folder or archive with the real games. None: synthetic games. Your own environment gets it as option `data`."""
     synthetic_preset: str = "demo"
     """Which synthetic ALFWorld games: `demo`, a number of receptacles (3-60), or `horizon-<k>` for chains of k
     sub-tasks."""
@@ -110,6 +121,11 @@ class EnvSettings(Section):
     """How long a rollout keeps retrying a lost env server before it abandons the episode."""
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether the environment is one of this package's."""
+        return self.name in tuple(EnvName)
+
+    @property
     def horizon(self) -> int:
         """Sub-tasks chained in every synthetic game; 0 = the games are no chains."""
         return _horizon_of(self.synthetic_preset)
@@ -121,6 +137,12 @@ class EnvSettings(Section):
             horizon = _horizon_of(values.get("synthetic_preset"))
             return {**values, "max_steps": 50 * horizon} if horizon else values
         return values
+
+    @model_validator(mode="after")
+    def _options_are_your_own(self) -> "EnvSettings":
+        if self.options and self.is_built_in:
+            raise ValueError(f"options: {self.name} takes none; they are for environments of your own")
+        return self
 
 
 def _horizon_of(preset: object) -> int:
@@ -134,6 +156,8 @@ class ChatPrompt(Section):
     style: Literal["chat"] = "chat"
     history_turns: Annotated[int, Field(ge=0)] = 2
     """Observation/action pairs shown."""
+    role: str | None = None
+    """First sentence. None: the environment's own."""
 
 
 class CompactPrompt(Section):

@@ -1,9 +1,12 @@
-"""The task source the settings ask for: real game files where `env.data` says so, generated games otherwise."""
+"""The task source the settings ask for: real game files where `env.data` says so, generated games otherwise, or the
+tasks of an environment of the user's own.
+"""
 
 from dataclasses import replace
 
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskSource
+from hiper.envs.custom import open_custom
 from hiper.envs.registry import open_source
 from hiper.errors import ConfigError
 from hiper.vocabulary import EnvName
@@ -17,18 +20,20 @@ def open_configured_source(settings: EnvSettings) -> TaskSource:
     Environments draw what they draw at load from their own fixed seed, so that every server of a run agrees and runs
     with different seeds share their panels. Raises `ConfigError` and `DataError`.
     """
-    source = _real(settings) if settings.data is not None else _generated(settings)
+    source = _opened(settings)
     for split in source.splits():
         source.ids(split)
     return source
 
 
-def _real(settings: EnvSettings) -> TaskSource:
-    return open_source(settings.name, settings.data)
+def _opened(settings: EnvSettings) -> TaskSource:
+    if not settings.is_built_in:
+        return open_custom(settings.name, settings.data, settings.options)
+    return _generated(settings) if settings.data is None else open_source(settings.name, settings.data)
 
 
 def _generated(settings: EnvSettings) -> TaskSource:
-    if settings.name is not EnvName.ALFWORLD:
+    if settings.name != EnvName.ALFWORLD:
         return open_source(settings.name)
     from hiper.envs.alfworld.model import TaskType
     from hiper.envs.alfworld.synthetic import SplitSpec

@@ -22,7 +22,7 @@ class PlayRequest:
     max_steps: int | None = None
     """0 = no limit; None: the task's own (50, in horizon games 50 a sub-task)."""
     seed: int | None = None
-    """Of the task source (WebShop's prices and order of goals); None: its default."""
+    """Of the task source (WebShop's prices and order of goals; None: its default) and of the episode."""
 
 
 def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, object]]:
@@ -33,7 +33,8 @@ def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, obj
     """
     source = open_source(request.env, request.data, seed=request.seed)
     task = source.resolve(request.task)
-    episode = source.open(task) if request.max_steps is None else source.open(task, max_steps=request.max_steps)
+    limit = {} if request.max_steps is None else {"max_steps": request.max_steps}
+    episode = source.open(task, seed=request.seed or 0, **limit)
     yield _line(0, None, episode.reset())
     for action in actions:
         result = episode.step(action)

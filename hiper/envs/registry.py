@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from hiper.envs.base import TaskSource
+from hiper.envs.custom import open_custom
 from hiper.errors import ConfigError, DataError
 from hiper.vocabulary import EnvName
 
@@ -23,12 +24,16 @@ _SYNTHETIC_SOURCES = {
 def open_source(env: str, data: str | Path | None = None, *, seed: int | None = None, **options: object) -> TaskSource:
     """Tasks of `env` in the files at `data`; generated ones when `data` is None.
 
-    `seed` fixes what the environment draws when it loads: WebShop's prices and order of goals; None is its default, and
-    ALFWorld draws nothing. `options` go to the source as they are (see its class). Raises `ConfigError` for an unknown
-    environment and `DataError` when there is nothing usable at `data`.
+    `env` is built in, or one of your own (`hiper.envs.custom`). `seed` fixes what WebShop draws when it loads, its
+    prices and the order of its goals; None is its default, and others draw nothing. `options` go to the source as they
+    are (see its class). Raises `ConfigError` for an unknown environment and `DataError` when there is nothing usable at
+    `data`.
     """
+    if ":" in env:
+        return open_custom(env, data, options)
     if env not in tuple(EnvName):
-        raise ConfigError(f"there is no environment {env!r}", f"use one of {', '.join(EnvName)}")
+        own = "or one of your own as package.module:name or entry-point:name"
+        raise ConfigError(f"there is no environment {env!r}", f"use one of {', '.join(EnvName)}, {own}")
     name = EnvName(env)
     module, factory = (_SYNTHETIC_SOURCES if data is None else _DATA_SOURCES)[name]
     try:

@@ -78,9 +78,9 @@ class ChatPromptBuilder:
 
     is_chat = True
 
-    def __init__(self, settings: ChatPrompt, env: EnvName) -> None:
+    def __init__(self, settings: ChatPrompt, env: str) -> None:
         self.history_turns = settings.history_turns
-        self._role = _ROLES[env]
+        self._role = settings.role or _ROLES.get(env, _ANY_ROLE)
 
     def build(self, shown: PromptInput) -> str:
         """Return the user message."""
@@ -98,14 +98,15 @@ class ChatPromptBuilder:
         return "\n\n".join(parts)
 
 
-def make_builder(settings: PromptSettings, env: EnvName) -> PromptBuilder:
+def make_builder(settings: PromptSettings, env: str) -> PromptBuilder:
     """Return the builder of the configured style."""
     if isinstance(settings, CompactPrompt):
         return CompactPromptBuilder(settings)
     return ChatPromptBuilder(settings, env)
 
 
-_ROLES = {
+_ANY_ROLE = "You are an expert agent acting in an environment described in text."
+_ROLES: dict[str, str] = {
     EnvName.ALFWORLD: "You are an expert agent acting in a household described in text (ALFRED).",
     EnvName.WEBSHOP: "You are an expert agent shopping on a web site described in text (WebShop).",
 }

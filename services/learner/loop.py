@@ -148,7 +148,7 @@ class LearnerLoop:
         self._evals.append(line)
         self._enter(batch, dict.fromkeys(batch.trajectories, "applied"))
         await self._checkpoint()
-        export_evaluation(record, self._config.env.name.value)
+        export_evaluation(record, self._plan.panels.evaluation.env)
         self._log.info("evaluated", policy_version=record.version, success=line["success"], played=line["played"])
 
     async def _apply(self, batch: WholeBatch, waited_s: float, stop: asyncio.Event) -> None:

@@ -84,7 +84,7 @@ class TaskPlan:
             group=group,
             sample=sample,
             kind=kind,
-            env=config.env.name,
+            env=self.panels.train.env,
             task_id=task.id,
             env_seed=task.seed,
             seed=int.from_bytes(_digest(str(config.seed), seed)[:4], "big") >> 1,
