@@ -110,19 +110,24 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report as a table."""
-        head = f"{'':44}{'min':>12}{'median':>12}{'max':>12}  target"
+        width = 2 + max((len(_title(figure)) for figure in self.figures), default=0)
+        head = f"{'':{width}}{'min':>12}{'median':>12}{'max':>12}  target"
         return [
             f"{self.benchmark}: {', '.join(f'{key} {value}' for key, value in self.data.items())}",
             head,
-            *(_row(figure) for figure in self.figures),
+            *(_row(figure, width) for figure in self.figures),
             *self.notes,
         ]
 
 
-def _row(figure: Figure) -> str:
+def _title(figure: Figure) -> str:
+    return f"{figure.name}, {figure.unit}" if figure.unit else figure.name
+
+
+def _row(figure: Figure, width: int) -> str:
     values = (min(figure.values), statistics.median(figure.values), max(figure.values))
     numbers = "".join(f"{value:12,.0f}" if value >= 100 else f"{value:12.4g}" for value in values)
-    row = f"{f'{figure.name}, {figure.unit}':44}{numbers}"
+    row = f"{_title(figure):{width}}{numbers}"
     if figure.target is None:
         return row
     sign = "≤" if figure.target.at_most else "≥"
