@@ -3,5 +3,6 @@
 from hiper.rpc.channel import open_channel
 from hiper.rpc.listen import Listen
 from hiper.rpc.server import RunningServer, serve
+from hiper.rpc.tls import TlsFiles
 
-__all__ = ["Listen", "RunningServer", "open_channel", "serve"]
+__all__ = ["Listen", "RunningServer", "TlsFiles", "open_channel", "serve"]

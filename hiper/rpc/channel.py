@@ -8,6 +8,7 @@ import grpc.aio
 from hiper.rpc.auth import BearerClient, TokenFile
 from hiper.rpc.listen import token_file_from_environment
 from hiper.rpc.options import client_options
+from hiper.rpc.tls import TlsFiles
 
 __all__ = ["TRANSIENT", "explain", "open_channel"]
 
@@ -15,11 +16,15 @@ TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXC
 """Codes that say nothing about the request: the peer is away, starting, or too slow."""
 
 
-def open_channel(address: str, token_file: Path | None = None) -> grpc.aio.Channel:
-    """Open a channel to `host:port`; it connects at the first call. The token defaults to `HIPER_GRPC_TOKEN_FILE`."""
+def open_channel(address: str, token_file: Path | None = None, tls: TlsFiles | None = None) -> grpc.aio.Channel:
+    """Open a channel to `host:port`; it connects at the first call. Token and TLS default to what the variables say
+    (`HIPER_GRPC_TOKEN_FILE`, `hiper.rpc.tls`)."""
     path = token_file or token_file_from_environment()
     interceptors = [BearerClient(TokenFile(path))] if path else []
-    return grpc.aio.insecure_channel(address, options=client_options(), interceptors=interceptors)
+    files = tls or TlsFiles.from_environment()
+    if files is None:
+        return grpc.aio.insecure_channel(address, options=client_options(), interceptors=interceptors)
+    return grpc.aio.secure_channel(address, files.for_client(), options=client_options(), interceptors=interceptors)
 
 
 def explain(error: grpc.aio.AioRpcError) -> str:

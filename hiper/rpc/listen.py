@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiper.errors import ConfigError
+from hiper.rpc.tls import CERTIFICATE_VARIABLE, TlsFiles
 
 __all__ = ["ADDRESS_VARIABLE", "TOKEN_FILE_VARIABLE", "Listen", "token_file_from_environment"]
 
@@ -15,26 +16,30 @@ TOKEN_FILE_VARIABLE = "HIPER_GRPC_TOKEN_FILE"  # noqa: S105 - the name of a vari
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Address of a server. Raises `ConfigError` for an address beyond loopback without a token."""
+    """Address of a server. Raises `ConfigError` for an address beyond loopback without a token or TLS."""
 
     address: str = "127.0.0.1:0"
     """`host:port`; port 0 = any free one."""
     token_file: Path | None = None
-    """File with the bearer token callers must send; None = no authentication, loopback only."""
+    """File with the bearer token callers must send; None = no token."""
+    tls: TlsFiles | None = None
+    """Certificates of this end; callers must show one too. None = plain text."""
     grace_s: float = 5.0
     """How long calls in flight may go on when the server stops."""
 
     def __post_init__(self) -> None:
-        if self.token_file is None and not _is_loopback(self.address):
+        if self.token_file is None and self.tls is None and not _is_loopback(self.address):
             raise ConfigError(
                 f"refusing to listen on {self.address} without authentication",
-                f"set {TOKEN_FILE_VARIABLE} to a file with a shared secret, or bind 127.0.0.1",
+                f"set {TOKEN_FILE_VARIABLE} to a file with a shared secret, or {CERTIFICATE_VARIABLE} and its fellows, "
+                "or bind 127.0.0.1",
             )
 
     @classmethod
     def from_environment(cls, default: str = "127.0.0.1:0") -> "Listen":
-        """Read `HIPER_GRPC_ADDRESS` (else `default`) and `HIPER_GRPC_TOKEN_FILE`."""
-        return cls(os.environ.get(ADDRESS_VARIABLE, default), token_file_from_environment())
+        """Read `HIPER_GRPC_ADDRESS` (else `default`), `HIPER_GRPC_TOKEN_FILE` and the variables of `hiper.rpc.tls`."""
+        address = os.environ.get(ADDRESS_VARIABLE, default)
+        return cls(address, token_file_from_environment(), TlsFiles.from_environment())
 
 
 def token_file_from_environment() -> Path | None:

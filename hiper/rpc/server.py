@@ -44,7 +44,7 @@ async def serve(
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = _bind(server, listen.address)
+    port = _bind(server, listen)
     await server.start()
     try:
         for name in ("", *services):
@@ -55,11 +55,14 @@ async def serve(
         await server.stop(listen.grace_s)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> int:
+def _bind(server: grpc.aio.Server, listen: Listen) -> int:
     try:
-        port: int = server.add_insecure_port(address)
+        if listen.tls is None:
+            port: int = server.add_insecure_port(listen.address)
+        else:
+            port = server.add_secure_port(listen.address, listen.tls.for_server())
     except RuntimeError as error:
         raise DependencyError(
-            f"cannot listen on {address}", "stop what holds the port, or choose another one"
+            f"cannot listen on {listen.address}", "stop what holds the port, or choose another one"
         ) from error
     return port
