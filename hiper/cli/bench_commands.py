@@ -29,8 +29,10 @@ def _command(module: str) -> Callable[..., None]:
         seed: Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")] = 0,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
     ) -> None:
+        from hiper import logs
         from hiper.bench.timing import BenchOptions
 
+        logs.configure("bench", level=logs.WARNING)
         report = import_module(module).run(BenchOptions(data, repeats, scale, seed), message)
         emit(report.to_json(), Format.JSON if as_json else Format.TEXT, report.lines())
 

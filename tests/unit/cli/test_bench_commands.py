@@ -19,6 +19,7 @@ SMALL = ("--repeats", "1", "--scale", "0.02")
             {"alfworld.steps", "alfworld.reset", "alfworld.load", "alfworld.session_memory", "alfworld.grpc_batch_64"},
         ),
         ("advantages", {"whole call, 40 tokens", "whole call, 512 tokens", "per-turn part, hae"}),
+        ("streams", set()),
     ],
 )
 def test_a_benchmark_prints_one_json_object(name: str, figures: set[str]) -> None:
@@ -28,6 +29,7 @@ def test_a_benchmark_prints_one_json_object(name: str, figures: set[str]) -> Non
     assert report["benchmark"] == name
     assert report["machine"]["cores"] >= 1
     assert figures <= {figure["name"] for figure in report["figures"]}
+    assert report["figures"]
     for figure in report["figures"]:
         assert 0 < figure["min"] <= figure["median"] <= figure["max"], figure
         assert ("target" in figure) == ("target_met" in figure)
