@@ -24,11 +24,11 @@ from hiper.envs.alfworld.model import (
 )
 from hiper.envs.alfworld.problem import ABILITIES, STATES, read_problem
 from hiper.envs.alfworld.text import join_names, list_names
-from hiper.envs.alfworld.versions import read_texts
+from hiper.envs.alfworld.versions import UnknownVersionError, read_texts
 from hiper.envs.alfworld.winning import won_from_the_start
 from hiper.errors import DataError
 
-__all__ = ["UnplayableGameError", "parse_game"]
+__all__ = ["RefusedVersionError", "UnplayableGameError", "parse_game"]
 
 _ROOM = "You are in the middle of a room. Looking quickly around you, you see "
 _WELCOME = "-= Welcome to TextWorld, ALFRED! =-"
@@ -36,6 +36,14 @@ _WELCOME = "-= Welcome to TextWorld, ALFRED! =-"
 
 class UnplayableGameError(DataError):
     """The file says itself that its game cannot be solved: the original skips such games."""
+
+
+class RefusedVersionError(DataError):
+    """The file is of a version of ALFWorld that is not played here (spec 1.2). `version` names it."""
+
+    def __init__(self, source: str, error: UnknownVersionError) -> None:
+        super().__init__(f"{source}: unusable game: {error}", "use the json_2.1.2 game files of alfworld 0.4.x")
+        self.version = error.version
 
 
 def parse_game(text: str | bytes, source: str) -> Game:
@@ -55,6 +63,8 @@ def parse_game(text: str | bytes, source: str) -> Game:
         raise DataError(f"{source}: corrupt game: nothing known about {error}", "download it again") from error
     except RecursionError as error:
         raise DataError(f"{source}: not a game file: it nests too deeply", "download it again") from error
+    except UnknownVersionError as error:
+        raise RefusedVersionError(source, error) from error
     except ValueError as error:
         raise DataError(
             f"{source}: unusable game: {error}", "use the json_2.1.2 game files of alfworld 0.4.x"

@@ -8,7 +8,16 @@ import json
 import re
 from dataclasses import dataclass
 
-__all__ = ["SYNTHETIC", "Texts", "fingerprint", "read_texts", "replace_task", "sha256_hex", "synthetic_grammar"]
+__all__ = [
+    "SYNTHETIC",
+    "Texts",
+    "UnknownVersionError",
+    "fingerprint",
+    "read_texts",
+    "replace_task",
+    "sha256_hex",
+    "synthetic_grammar",
+]
 
 SYNTHETIC = "synthetic"
 """Version of generated games: the rules and texts of 2.1.2, an empty domain text and a two-entry grammar."""
@@ -23,6 +32,14 @@ _KNOWN = {
 _DOMAIN_213 = "f1473041ed01da514de1f87adfd7ef0804862361f83ccf63c75e43633b0eb280"
 _TASK = re.compile(r'"task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*("(?:[^"\\]|\\.)*")')
 _HELP = re.compile(r'action help \{.*?feedback :: "([^"]*)";', re.DOTALL)
+
+
+class UnknownVersionError(ValueError):
+    """The texts are not those of a version this engine plays. `version` names it where it is known."""
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,10 @@ def _version(domain: str, grammar: str) -> str:
     if version := _KNOWN.get(found):
         return version
     if "in/on the {r.name}" in grammar.split('"PutObject.feedback"')[-1][:200] or "action help" not in grammar:
-        raise ValueError("its texts are those of ALFWorld 2.1.1, which this engine does not speak")
+        raise UnknownVersionError("its texts are those of ALFWorld 2.1.1, which this engine does not speak", "2.1.1")
     if found[0] == _DOMAIN_213:
-        raise ValueError("its rules are those of ALFWorld 2.1.3, which this engine has not been compared with")
-    raise ValueError(f"its version of ALFWorld is unknown (domain sha256 {found[0][:12]}, grammar {found[1][:12]})")
+        raise UnknownVersionError(
+            "its rules are those of ALFWorld 2.1.3, which this engine has not been compared with", "2.1.3"
+        )
+    hashes = f"domain sha256 {found[0][:12]}, grammar {found[1][:12]}"
+    raise UnknownVersionError(f"its version of ALFWorld is unknown ({hashes})", f"unknown: {hashes}")
