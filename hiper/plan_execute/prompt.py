@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hiper.config.sections import ChatPrompt, CompactPrompt, PromptSettings
+from hiper.plan_execute.shop_page import SEARCH_ACTION, instruction_of, page_fields, shop_actions
 from hiper.vocabulary import EnvName
 
 __all__ = ["ChatPromptBuilder", "CompactPromptBuilder", "PromptBuilder", "PromptInput", "make_builder", "task_of"]
@@ -20,6 +21,9 @@ _TASK_MARKER = re.compile(r"your task is to:\s*", re.IGNORECASE)
 
 def task_of(first_observation: str) -> str:
     """Return the task sentence of an episode's first observation, or the whole text if it has no marker."""
+    instruction = instruction_of(first_observation)
+    if instruction is not None:
+        return instruction
     parts = _TASK_MARKER.split(first_observation, maxsplit=1)
     return parts[-1].strip()
 
@@ -37,6 +41,15 @@ class PromptInput:
     """The last pairs of observation and action, oldest first."""
     step: int = 0
     """Turns played so far."""
+    search_bar: bool | None = None
+    """In a shop, where `admissible` are the clickables: whether there is a search bar. None elsewhere."""
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """What can be played, in the form in which it is played."""
+        if self.search_bar is None:
+            return self.admissible
+        return shop_actions(self.admissible, search_bar=self.search_bar)
 
     def without_oldest(self) -> "PromptInput":
         """Return the same input with the oldest history pair left out."""
@@ -67,9 +80,9 @@ class CompactPromptBuilder:
 
     def build(self, shown: PromptInput) -> str:
         """Return the prompt's text."""
-        history = "".join(f" |hist {_flat(seen)} |act {done}" for seen, done in shown.history)
-        actions = " ".join(action for action in shown.admissible if action.split(" ", 1)[0] not in self._hidden)
-        observation = _flat(_without_task(shown.observation))
+        history = "".join(f" |hist {_flat(_seen(shown, seen))} |act {done}" for seen, done in shown.history)
+        actions = " ".join(action for action in shown.actions if action.split(" ", 1)[0] not in self._hidden)
+        observation = _flat(_without_task(_seen(shown, shown.observation)))
         return f"|task {shown.task}{history} |obs {observation} |acts {actions} |goal {shown.subgoal or 'none'} |turn"
 
 
@@ -85,16 +98,16 @@ class ChatPromptBuilder:
     def build(self, shown: PromptInput) -> str:
         """Return the user message."""
         parts = [self._role]
-        if shown.step > 0:
+        if shown.step > 0 or shown.search_bar is not None:  # the page is shown without its instruction
             parts.append(f"Your overall task is: {shown.task}")
         parts.append(_ABOUT_SUBGOALS)
         if shown.history:
             parts.append(_history(shown))
-        parts.append(f"Your current observation is:\n{shown.observation}")
+        parts.append(f"Your current observation is:\n{_seen(shown, shown.observation)}")
         parts.append(f"Your current sub-goal is: {shown.subgoal or 'None'}")
-        actions = "\n".join(f"'{action}'" for action in shown.admissible if action != "help")
+        actions = "\n".join(f"'{action}'" for action in shown.actions if action != "help")
         parts.append(f"The actions you can take now are:\n{actions}")
-        parts.append(_CONTRACT)
+        parts.append(f"{_CONTRACT}\n{_ABOUT_SEARCH}" if shown.search_bar else _CONTRACT)
         return "\n\n".join(parts)
 
 
@@ -121,14 +134,20 @@ _CONTRACT = """Answer with exactly these three blocks, in this order, and nothin
 <action>one of the actions above, word for word</action>
 If you KEEP, repeat the current sub-goal word for word.
 If you SWITCH, or there is no current sub-goal, write a new one."""
+_ABOUT_SEARCH = f"In {SEARCH_ACTION} write your own words for <your query>."
 
 
 def _history(shown: PromptInput) -> str:
     first = shown.step - len(shown.history) + 1
     lines = [f"You have taken {shown.step} steps. The most recent observations and your actions on them were:"]
     for number, (seen, done) in enumerate(shown.history, start=first):
-        lines.append(f"[observation {number}: '{seen}', action {number}: '{done}']")
+        lines.append(f"[observation {number}: '{_seen(shown, seen)}', action {number}: '{done}']")
     return "\n".join(lines)
+
+
+def _seen(shown: PromptInput, observation: str) -> str:
+    """An observation as it is shown."""
+    return observation if shown.search_bar is None else page_fields(observation, shown.task)
 
 
 def _without_task(observation: str) -> str:

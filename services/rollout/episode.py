@@ -45,6 +45,7 @@ class _Progress:
             subgoal=self.state.subgoal,
             history=self.state.history,
             step=len(self.turns),
+            search_bar=self.shown.has_search_bar,
         )
 
 
