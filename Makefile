@@ -8,7 +8,7 @@ SEED ?= 0
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check docs-check clean
+.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check pictures docs-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,7 +28,7 @@ test: setup check ## Lint, types, drift checks and every test
 test-fast: setup ## Tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not vllm and not e2e"
 
-check: style-check types proto-check schema-check ## Everything but the tests
+check: style-check types proto-check schema-check docs-check ## Everything but the tests
 
 style: setup ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -54,6 +54,12 @@ schema: setup ## Write configs/schema.json
 
 schema-check: setup
 	$(BIN)/hiper config schema | diff -u configs/schema.json - || { echo "run \`make schema\`" >&2; exit 1; }
+
+pictures: setup ## Draw docs/pictures
+	$(BIN)/python scripts/draw_pictures.py
+
+docs-check: setup
+	$(BIN)/python scripts/draw_pictures.py --check
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,24 +23,24 @@ _LINES = {
     "flat 1": _Line("flat GAE, λ = 1", GREY, "o"),
     "flat .95": _Line("flat GAE, λ = .95", GREEN, "s"),
     "flat 0": _Line("flat GAE, λ = 0", RED, "v"),
-    "third (1,.95)": _Line("HAE, third head, λ_low = 1, λ_seg = .95", BLUE, "^"),
-    "gain (1,.95)": _Line("HAE, gain form, λ_low = 1, λ_seg = .95", ORANGE, "D"),
+    "third (1,.95)": _Line(r"HAE, third head, $λ_\mathrm{low}$ = 1, $λ_\mathrm{seg}$ = .95", BLUE, "^"),
+    "gain (1,.95)": _Line(r"HAE, gain form, $λ_\mathrm{low}$ = 1, $λ_\mathrm{seg}$ = .95", ORANGE, "D"),
 }
 
 
 def draw_study(study: Study) -> Figure:
     """Draw `study`: points are means over seeds, bars their range."""
-    figure = new_figure(9.6, 4.4)
+    figure = new_figure(10, 4.6)
     left, right = figure.subplots(1, 2)
     for place, (name, line) in enumerate(_LINES.items()):
         variance = [study.ratio(name, "flat 1", rate) for rate in study.settings.rates]
         bias = [study.values(name, rate, "bias", noisy=True) for rate in study.settings.rates]
         _draw_line(left, study, variance, line, place)
         _draw_line(right, study, bias, line, place)
-    left.set_title("Variance of the gradient, exact critic")
-    left.set_ylabel("relative to flat GAE with λ = 1")
-    right.set_title(f"Bias of the gradient, critic off by {study.settings.error:.0%} of the reward")
-    right.set_ylabel("relative to the length of the true gradient")
+    left.set_title("Variance, exact critic")
+    left.set_ylabel("of the gradient, relative to flat GAE, λ = 1")
+    right.set_title(f"Bias, critic off by {study.settings.error:.0%} of the reward")
+    right.set_ylabel("of the gradient, relative to its length")
     for axes in (left, right):
         axes.set_xlabel("share of decisions that are SWITCH")
         axes.set_xticks(study.settings.rates, [f"{rate:g}" for rate in study.settings.rates])
