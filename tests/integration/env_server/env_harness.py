@@ -1,6 +1,7 @@
 """Env servers for the tests: in this process, or as a process of their own that can be killed and stopped."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
@@ -81,6 +83,8 @@ class Process:
     """`hiper env serve` as a process on a port of its own; `start` again after `kill` is a restart on the same port."""
 
     directory: Path
+    env: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
+    """Its `env` settings."""
     port: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -88,7 +92,7 @@ class Process:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        (self.directory / "run.yaml").write_text("env: {synthetic_train: 12, synthetic_valid: 4}\n")
+        (self.directory / "run.yaml").write_text(json.dumps({"env": self.env}))
 
     @property
     def address(self) -> str:
