@@ -8,7 +8,7 @@ SEED ?= 0
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check pictures docs-check clean
+.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics pictures docs-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,10 @@ pictures: setup ## Draw docs/pictures
 
 docs-check: setup
 	$(BIN)/python scripts/draw_pictures.py --check
+
+metrics: setup ## Write docs/metrics.md and the Grafana dashboards
+	$(BIN)/hiper metrics docs > docs/metrics.md
+	$(BIN)/hiper metrics dashboards --output deploy/grafana/dashboards
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

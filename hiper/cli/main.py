@@ -17,6 +17,7 @@ from hiper.cli import (
     dlq_commands,
     env_commands,
     hae_commands,
+    metrics_commands,
     run_commands,
     service_commands,
 )
@@ -44,6 +45,7 @@ app.add_typer(env_commands.app, name="env")
 app.add_typer(hae_commands.app, name="hae")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(metrics_commands.app, name="metrics")
 
 
 @app.command()

@@ -1,13 +1,15 @@
 """Every metric of the platform, once: name, kind, labels, buckets, meaning.
 
-Base units, `_total` on counters only, labels with few values (never a trajectory or task id).
+Base units, `_total` on counters only, labels with few values (never a trajectory or task id): each label is explained
+in `LABELS`, with the set its values come from. `docs/metrics.md`, dashboards and alerts are held against this table by
+`tests/unit/metrics`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CATALOGUE", "Kind", "MetricSpec"]
+__all__ = ["AREAS", "CATALOGUE", "EXTERNAL", "LABELS", "Kind", "MetricSpec"]
 
 STEP_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 WORK_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -97,8 +99,21 @@ _STREAMS = (
     _h("stream_handoff_duration_seconds", "One atomic hand-off.", STEP_S, "stream"),
     _h("stream_entry_bytes", "Payload of an entry.", BYTES, "stream"),
     _g("stream_conservation_gap", "published - applied - dropped - dead-lettered - in flight: 0 at rest."),
+    _g("stream_trajectories", "Trajectories of the whole run, from the broker's own counters.", "state"),
+    _g("stream_dropped_trajectories", "Those dropped, of the whole run.", "reason"),
+    _c("stream_batches_expired_total", "Batches closed before all their members had come."),
     _g("stream_in_flight", "Trajectories between publish and the checkpoint that holds them."),
+)
+_BROKER = (
     _c("broker_reconnects_total", "Connections to the broker re-established."),
+    _g("broker_memory_bytes", "Memory the broker uses."),
+    _g("broker_memory_max_bytes", "Memory it may use; 0 = no limit of its own."),
+    _g("broker_aof_bytes", "Size of its append-only file; 0 = it keeps none."),
+    _g("broker_persistence_ok", "1 while its last write and its last rewrite of the append-only file succeeded."),
+    _g("broker_evicted_keys", "Keys it deleted for want of memory since it started: must stay 0."),
+    _g("broker_clients", "Connections it serves."),
+    _g("broker_commands_per_second", "Commands it executes, over its last second."),
+    _g("broker_uptime_seconds", "Time since it started."),
 )
 _REWARD_HAE = (
     _h("reward_compute_duration_seconds", "Rewards of one trajectory.", STEP_S),
@@ -155,7 +170,57 @@ _WEIGHTS_EVAL = (
     _g("eval_policy_version", "Version of the last evaluation."),
 )
 
-CATALOGUE: dict[str, MetricSpec] = {
-    spec.name: spec for spec in (*_COMMON, *_ENV, *_ROLLOUT, *_STREAMS, *_REWARD_HAE, *_LEARNER, *_WEIGHTS_EVAL)
+AREAS: Mapping[str, tuple[MetricSpec, ...]] = {
+    "Every process": _COMMON,
+    "Environments": _ENV,
+    "Rollout": _ROLLOUT,
+    "Streams": _STREAMS,
+    "Broker": _BROKER,
+    "Reward and HAE": _REWARD_HAE,
+    "Learner": _LEARNER,
+    "Weights and evaluation": _WEIGHTS_EVAL,
 }
+"""Metrics by the part of the platform they tell of."""
+
+CATALOGUE: Mapping[str, MetricSpec] = {spec.name: spec for area in AREAS.values() for spec in area}
 """Metrics by name, without prefix."""
+
+LABELS: Mapping[str, str] = {
+    "code": "gRPC status code, by name",
+    "component": "service: `env_server`, `rollout`, `reward`, `hae`, `learner`, `control`",
+    "dependency": "`broker`, `critic`",
+    "env": "environment family: `alfworld`, `webshop`",
+    "estimator": "`old` (behaviour policy), `reference`",
+    "field": "what is wrong with a response: the values of `FormatError`",
+    "group": "consumer group of the stream: `rollout`, `reward`, `hae`, `learner`",
+    "kind": "what is counted: tokens `prompt`/`response`, batches `train`/`eval`/`unknown`, alarms of learning by name",
+    "level": "level of credit: `high`, `low`, `switch`",
+    "method": "gRPC method",
+    "model": "`actor`, `critic`",
+    "outcome": "of an episode: `success`, `lost`, `truncated`, `abandoned`; of a step: `ok`, `invalid`, `end`",
+    "phase": "part of a longer work, by name",
+    "reason": "why: the values of `DropReason`, `deliveries`/`content` of a dead letter, or a term's kind of failure",
+    "result": "of a publish `new`/`deduplicated`; of a batch `handed_on`/`fenced`/`invalid`; of scoring by name",
+    "sha256": "first 12 digits of a hash; one value per process",
+    "side": "`ppo`, `dual`",
+    "split": "panel the tasks come from, as in the configuration",
+    "stage": "`fetch`, `swap`",
+    "stat": "`mean`, `std`",
+    "state": "`published`, `applied`, `dropped`, `dead_lettered`, `in_flight`",
+    "stream": "`tasks`, `traj.raw`, `traj.scored`, `traj.adv`, `dlq`",
+    "task_type": "ALFWorld's six task types; WebShop's goal categories",
+    "term": "term of the loss or of the reward, as in the configuration",
+    "version": "version of this package; one value per process",
+    "where": "`actor`, `critic`",
+}
+"""What the values of each label are. Each is a closed set, or fixed by the configuration of a run."""
+
+EXTERNAL: Mapping[str, str] = {
+    "up": "Prometheus: 1 if the last scrape of a target succeeded.",
+    "process_resident_memory_bytes": "Client library: memory of a process.",
+    "process_cpu_seconds_total": "Client library: processor time of a process.",
+    "process_start_time_seconds": "Client library: when a process started, Unix time.",
+    "kubelet_volume_stats_available_bytes": "Kubernetes: free space of a volume.",
+    "kubelet_volume_stats_capacity_bytes": "Kubernetes: size of a volume.",
+}
+"""Metrics of others that dashboards and alerts may use, by full name."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from hiper import logs
 from hiper.errors import BrokerError
-from hiper.metrics import gauge
+from hiper.metrics import counter, gauge
 from hiper.streams.batches import Batches
 from hiper.streams.broker import Broker
 from hiper.streams.counts import Counts
 from hiper.streams.keys import GROUPS, PIPELINE
-from hiper.vocabulary import Stream
+from hiper.streams.vitals import measure_server
+from hiper.vocabulary import DropReason, Stream
 
 __all__ = ["Janitor", "PipelineState", "StreamState", "snapshot"]
 
@@ -103,12 +104,14 @@ class Janitor:
             await asyncio.sleep(self._interval_s)
 
     async def tidy(self) -> PipelineState:
-        """One round: expire, measure, export."""
+        """One round: expire, measure the pipeline and the server, export."""
         expired = await self._batches.expire_due()
+        counter("stream_batches_expired_total").inc(expired)
         if expired:
             self._log.warning("batches closed before all members had come", batches=expired)
         state = await self.snapshot()
         _export(state)
+        await measure_server(self._broker)
         return state
 
     async def snapshot(self) -> PipelineState:
@@ -156,5 +159,11 @@ def _export(state: PipelineState) -> None:
         gauge("stream_oldest_pending_age_seconds").labels(**labels).set(measured.oldest_pending_age_s)
         gauge("stream_length_entries").labels(stream=stream.value).set(measured.length)
     gauge("stream_length_entries").labels(stream=Stream.DEAD_LETTERS.value).set(state.dead_letters)
+    counts = state.counts
+    ends = {"applied": counts.applied, "dropped": sum(counts.dropped.values()), "dead_lettered": counts.dead_lettered}
+    for name, number in {"published": counts.published, **ends, "in_flight": state.in_flight}.items():
+        gauge("stream_trajectories").labels(state=name).set(number)
+    for reason in DropReason:
+        gauge("stream_dropped_trajectories").labels(reason=reason.value).set(counts.dropped.get(reason.value, 0))
     gauge("stream_in_flight").set(state.in_flight)
     gauge("stream_conservation_gap").set(state.gap)

@@ -28,6 +28,7 @@ from hiper.supervisor.probe import broker_answers
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import RunStatus, write_status
 from hiper.supervisor.supervise import End, Outcome, Supervisor
+from hiper.supervisor.targets import write_targets
 from hiper.supervisor.view import dashboard, plain_line
 
 __all__ = ["UpRequest", "run_up"]
@@ -95,6 +96,7 @@ class _Up:
             f"run directory {self._run_dir}, broker {launch.kind} {launch.version}".rstrip(), highlight=False
         )
         plans = plan_run(self._config, self._run_dir, place, PortBook())
+        write_targets(self._run_dir, self._config.run, plans)
         broker = self._config.broker.model_copy(update={"url": SecretStr(url)})
         observer = Observer(self._config.model_copy(update={"broker": broker}), self._run_dir)
         self._supervisor = Supervisor(
@@ -114,6 +116,7 @@ class _Up:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await observer.aclose()
+            write_targets(self._run_dir, self._config.run, ())
         self._phase, self._error, self._ended_at = outcome.end.value, outcome.error, time.time()
         self._write_status()
         return outcome

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from stream_world import Pipeline, World, eventually, receive, state, task, trajectory
+from stream_world import Pipeline, ServerWorld, World, eventually, receive, state, task, trajectory
 
 from hiper.metrics import gauge
-from hiper.streams import Janitor
+from hiper.streams import Janitor, vitals
 from hiper.vocabulary import Stream
 
 
@@ -115,3 +115,21 @@ async def test_consumers_that_are_gone_and_hold_nothing_are_forgotten(pipeline: 
     consumers = await pipeline.broker.client.xinfo_consumers(pipeline.broker.keys.stream(Stream.RAW), "reward")
     assert [consumer["name"] for consumer in consumers] == [b"holds"]
     assert (await state(pipeline.broker)).in_flight == 1
+
+
+async def test_a_round_measures_the_server_and_what_became_of_every_trajectory(server_world: ServerWorld) -> None:
+    pipeline = await Pipeline.create(server_world)
+    await pipeline.publish(trajectory(task(0)), trajectory(task(1)))
+    await Janitor(pipeline.broker, pipeline.batches).tidy()
+    assert gauge("broker_memory_bytes")._value.get() > 100_000
+    assert gauge("broker_aof_bytes")._value.get() > 0
+    assert gauge("broker_persistence_ok")._value.get() == 1
+    assert gauge("broker_evicted_keys")._value.get() == 0
+    assert gauge("stream_trajectories").labels(state="published")._value.get() == 2
+    assert gauge("stream_dropped_trajectories").labels(reason="late")._value.get() == 0
+
+
+def test_a_log_that_cannot_be_written_is_seen() -> None:
+    vitals.export({"aof_last_write_status": "err", "aof_last_bgrewrite_status": "ok", "maxmemory": 7})
+    assert gauge("broker_persistence_ok")._value.get() == 0
+    assert gauge("broker_memory_max_bytes")._value.get() == 7

@@ -1,0 +1,41 @@
+"""The few shapes of PromQL the dashboards are made of. `@` is replaced by the choice of run (see `model`)."""
+
+__all__ = ["latest", "mean", "quantile", "rate", "share"]
+
+_WINDOW = "[$__rate_interval]"
+
+
+def rate(metric: str, by: str = "", labels: str = "") -> str:
+    """Events per second, 0 before the first one."""
+    grouped = f" by ({by})" if by else ""
+    return f"sum{grouped} (rate({_selector(metric, labels)}{_WINDOW})) or on() vector(0)"
+
+
+def quantile(share_of_one: float, metric: str, by: str = "", labels: str = "") -> str:
+    """Quantile of a histogram."""
+    groups = f"le, {by}" if by else "le"
+    buckets = _selector(f"{metric}_bucket", labels)
+    return f"histogram_quantile({share_of_one}, sum by ({groups}) (rate({buckets}{_WINDOW})))"
+
+
+def mean(metric: str, by: str = "") -> str:
+    """Mean of what a histogram observed."""
+    grouped = f" by ({by})" if by else ""
+    total, count = (f"sum{grouped} (rate({_selector(f'{metric}_{part}')}{_WINDOW}))" for part in ("sum", "count"))
+    return f"{total} / {count}"
+
+
+def share(part: str, whole: str) -> str:
+    """One rate as a share of another, 0 before the first event of either."""
+    rates = [f"sum(rate({_selector(metric)}{_WINDOW}))" for metric in (part, whole)]
+    return f"({rates[0]} or on() vector(0)) / ({rates[1]} > 0) or on() vector(0)"
+
+
+def latest(metric: str, by: str = "", labels: str = "", of: str = "max") -> str:
+    """A gauge; several processes that measure the same thing become one series."""
+    grouped = f" by ({by})" if by else ""
+    return f"{of}{grouped} ({_selector(metric, labels)})"
+
+
+def _selector(metric: str, labels: str = "") -> str:
+    return f"{metric}{{@{',' + labels if labels else ''}}}"

@@ -1,0 +1,100 @@
+"""Dashboards: what is committed is what the code makes, and every expression asks for something that exists."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from promql_use import faults_of
+
+from hiper.metrics.dashboards import DASHBOARDS, dashboard_files
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
+PAGES = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def plain(expr: str) -> str:
+    """An expression with Grafana's variables filled in."""
+    for variable, value in (("$__rate_interval", "1m"), ("$namespace", ".*"), ("$run", ".*"), ("$env", ".*")):
+        expr = expr.replace(variable, value)
+    assert "$" not in expr, expr
+    return expr
+
+
+def panels_of(page: dict) -> list[dict]:
+    return [panel for panel in page["panels"] if panel["type"] != "row"]
+
+
+EXPRESSIONS = [
+    (f"{name} / {panel['title']}", target["expr"])
+    for name, page in PAGES.items()
+    for panel in panels_of(page)
+    for target in panel["targets"]
+] + [
+    (f"{name} / annotation {mark['name']}", mark["expr"])
+    for name, page in PAGES.items()
+    for mark in page["annotations"]["list"]
+]
+
+
+def test_the_committed_files_are_what_the_code_makes() -> None:
+    assert {path.name: path.read_text() for path in FOLDER.iterdir()} == dict(dashboard_files()), "run `make metrics`"
+
+
+@pytest.mark.parametrize(("where", "expr"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
+def test_an_expression_parses_and_names_only_metrics_and_labels_of_the_catalogue(where: str, expr: str) -> None:
+    assert faults_of(plain(expr)) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_panel_says_what_it_shows_and_belongs_to_the_chosen_run(name: str) -> None:
+    for panel in panels_of(PAGES[name]):
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        for target in panel["targets"]:
+            assert target["legendFormat"], panel["title"]
+            assert "{" in target["expr"]
+            assert target["expr"].count("{") == target["expr"].count('run=~"$run"'), target["expr"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_panels_do_not_overlap_and_fit_the_page(name: str) -> None:
+    taken: Counter[tuple[int, int]] = Counter()
+    for panel in PAGES[name]["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = [(place["x"] + dx, place["y"] + dy) for dx in range(place["w"]) for dy in range(place["h"])]
+        taken.update(cells)
+    assert max(taken.values()) == 1
+
+
+def test_pages_have_names_and_links_of_their_own() -> None:
+    assert [page.uid for page in DASHBOARDS] == [
+        "hiper-overview",
+        "hiper-training",
+        "hiper-pipeline",
+        "hiper-env",
+        "hiper-serving",
+        "hiper-redis",
+    ], "a uid is in somebody's bookmarks"
+    for page in PAGES.values():
+        assert page["schemaVersion"] == 39
+        assert len({panel["id"] for panel in page["panels"]}) == len(page["panels"])
+        titles = [panel["title"] for panel in panels_of(page)]
+        assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize(
+    ("expr", "fault"),
+    [
+        ("hiper_no_such_metric", "there is no metric"),
+        ("learner_entropy", "there is no metric"),
+        ("hiper_env_step_duration_seconds", "there is no metric"),
+        ('hiper_learner_entropy{level="low"}', "has no label level"),
+        ("sum by (level) (hiper_learner_entropy)", "no metric of it has the label level"),
+    ],
+)
+def test_a_wrong_expression_is_found(expr: str, fault: str) -> None:
+    assert any(fault in found for found in faults_of(expr))
