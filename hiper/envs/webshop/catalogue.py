@@ -7,8 +7,7 @@ cache folder that all processes map; what a session touches of it is what it cos
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -21,7 +20,7 @@ from hiper.envs.webshop.products import read_products
 from hiper.envs.webshop.store import STORE_FORMAT, ProductStore, map_store, pack_products, write_store
 from hiper.errors import DataError
 
-__all__ = ["Catalogue", "default_cache", "open_catalogue", "read_instructions"]
+__all__ = ["Catalogue", "build_once", "default_cache", "open_catalogue", "parse_instruction", "read_instructions"]
 
 _GET_AGAIN = "the file is not WebShop's, or it is damaged: fetch it again"
 _SMALL = 64 * 2**20
@@ -68,9 +67,7 @@ def open_catalogue(files: ShopFiles, cache: Path | None = None, *, small: int = 
         store, folder = pack_products(_read(files)), None
     else:
         folder = (cache or default_cache()) / "webshop" / f"{files.name}-{_signature(files)}"
-        with _only_one(folder):
-            if not folder.exists():
-                write_store(folder, _read(files))
+        build_once(folder, lambda: write_store(folder, _read(files)))
         store = map_store(folder)
     if not len(store):
         raise DataError(f"{files.items}: holds no products", _GET_AGAIN)
@@ -82,13 +79,14 @@ def read_instructions(path: Path) -> dict[str, list[Instruction]]:
     found = {}
     for asin, entries in JsonItems(path).pairs():
         try:
-            found[asin] = [_instruction(entry) for entry in entries]
+            found[asin] = [parse_instruction(entry) for entry in entries]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: the instructions for {asin} are not WebShop's: {error!r}", _GET_AGAIN) from error
     return found
 
 
-def _instruction(entry: Mapping[str, Any]) -> Instruction:
+def parse_instruction(entry: Mapping[str, Any]) -> Instruction:
+    """What one person asked for. Raises `KeyError`, `TypeError` or `AttributeError` for an entry of another form."""
     text, attributes, options = (entry[f"instruction{end}"] for end in ("", "_attributes", "_options"))
     return Instruction(text.strip("."), tuple(map(str, attributes)), tuple(map(str, options)))
 
@@ -126,9 +124,8 @@ def _signature(files: ShopFiles) -> str:
     return sha256(json.dumps(seen).encode()).hexdigest()[:16]
 
 
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """One process at a time builds a folder; the others wait for it."""
+def build_once(folder: Path, build: Callable[[], None]) -> None:
+    """Call `build`, which makes `folder` whole or not at all, unless it is there: one process does, the others wait."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = folder.with_suffix(".lock").open("wb")
@@ -136,4 +133,5 @@ def _only_one(folder: Path) -> Iterator[None]:
         raise DataError(f"{folder.parent}: cannot be written: {error.strerror}", "set HIPER_CACHE") from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not folder.exists():
+            build()

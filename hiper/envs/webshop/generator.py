@@ -24,7 +24,7 @@ from hiper.envs.webshop.merchandise import (
 )
 from hiper.errors import DataError
 
-__all__ = ["CatalogueSpec", "Offer", "offers", "write_catalogue"]
+__all__ = ["DEFAULT_CATALOGUE", "CatalogueSpec", "Offer", "offers", "write_catalogue"]
 
 _ASINS = 10**9
 _SPREAD = 618_033_989
@@ -50,6 +50,9 @@ class CatalogueSpec:
     def name(self) -> str:
         """Catalogue of its task ids: `synth-webshop-<products>-<seed>`."""
         return f"synth-webshop-{self.products}-{self.seed}"
+
+
+DEFAULT_CATALOGUE = CatalogueSpec()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from hiper.envs.webshop.catalogue import Catalogue
 from hiper.envs.webshop.model import Goal, Instruction, Product, WantedOption
 
 __all__ = [
+    "DEFAULT_SEEDS",
     "NO_LIMIT",
     "GoalSet",
     "HumanGoals",
@@ -51,6 +52,9 @@ class Seeds:
     """Prices within ranges, then price limits."""
     order: int = 233
     """Order of the goals."""
+
+
+DEFAULT_SEEDS = Seeds()
 
 
 class GoalSet(Protocol):
