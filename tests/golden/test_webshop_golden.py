@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from hiper.envs.play import PlayRequest, play
 from hiper.envs.webshop.catalogue import Catalogue, open_catalogue, read_instructions
+from hiper.envs.webshop.engine import WebShopEpisode
 from hiper.envs.webshop.files import ShopFiles, find_files
 from hiper.envs.webshop.goals import Seeds, SyntheticGoals, canonical_goal, draw_goals, goal_document
+from hiper.envs.webshop.source import WebShopFiles
+from hiper.envs.webshop.text import Observation
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("HIPER_DATA", ROOT / "../shared/data")) / "webshop"
@@ -62,3 +66,66 @@ class TestGoals:
         _, goals = draw_goals(catalogue, Seeds(), read_instructions(files.human))
         made = [goal_document(goals[number]) | {"weight": 1} for number in range(len(goals))]
         assert made == recorded["human_goals"]
+
+
+@pytest.fixture(scope="module")
+def source() -> WebShopFiles:
+    return WebShopFiles(DATA)
+
+
+class TestEpisodes:
+    @pytest.mark.parametrize(("mode", "recorded_as"), [(Observation.TEXT, "obs"), (Observation.TEXT_RICH, "obs_rich")])
+    def test_every_recorded_step_is_reproduced_character_for_character(
+        self, source: WebShopFiles, recorded: dict, mode: Observation, recorded_as: str
+    ) -> None:
+        for number, trace in enumerate(recorded["episodes"]):
+            episode = WebShopEpisode(source.shop, trace["session"], max_steps=0, observation=mode)
+            shown = episode.reset()
+            for place, step in enumerate([trace["start"], *trace["steps"]]):
+                shown = episode.step(step["action"]) if place else shown
+                where = f"episode {number}, step {place}"
+                assert shown.observation == step[recorded_as], where
+                assert episode.url == step["url"], where
+                offered = {"has_search_bar": shown.has_search_bar, "clickables": list(shown.admissible)}
+                assert offered == step["available_actions"], where
+                assert shown.reward == pytest.approx(step.get("reward", 0.0), abs=1e-9, rel=0), where
+                assert shown.terminated == step.get("done", False), where
+
+    def test_the_parts_of_every_reward_are_the_recorded_ones(self, source: WebShopFiles, recorded: dict) -> None:
+        compared = 0
+        for trace in recorded["episodes"]:
+            episode = WebShopEpisode(source.shop, trace["session"], max_steps=0)
+            for step in trace["steps"]:
+                episode.step(step["action"])
+            if "reward_parts" in trace:
+                parts = {name: getattr(episode.reward_parts, name) for name in trace["reward_parts"]}
+                assert parts == pytest.approx(trace["reward_parts"], abs=1e-9, rel=0)
+                compared += 1
+        assert compared >= 50
+
+    def test_playing_goal_n_prints_the_recorded_episode(self, recorded: dict) -> None:
+        trace = recorded["episodes"][0]
+        request = PlayRequest("webshop", DATA, f"goal:{trace['session']}", max_steps=0, seed=233)
+        lines = list(play(request, [step["action"] for step in trace["steps"]]))
+        assert [line["observation"] for line in lines] == [
+            trace["start"]["obs"],
+            *(step["obs"] for step in trace["steps"]),
+        ]
+        assert lines[0]["admissible"] == ["search"]
+        assert [line["has_search_bar"] for line in lines[:2]] == [True, False]
+
+
+class TestTasks:
+    def test_splits_hold_the_goals_peers_use_and_a_training_set_of_other_products(self, source: WebShopFiles) -> None:
+        assert {split: len(source.ids(split)) for split in source.splits()} == {
+            "train": 745,
+            "train_compat": 6401,
+            "test": 500,
+        }
+
+        def products(split: str) -> set[str]:
+            return {task_id.split("/")[1] for task_id in source.ids(split)}
+
+        assert len(products("train")) == 269
+        assert not products("train") & products("test")
+        assert not set(source.ids("train_compat")) & set(source.ids("test"))
