@@ -44,15 +44,17 @@ class LearnerLease:
             raise RunStateError("the learner's lease was not acquired")
         return self._generation
 
-    async def acquire(self, wait_s: float | None = None) -> int:
-        """Become the learner and return the generation, waiting for a predecessor's lease to run out.
+    async def acquire(self, wait_s: float | None = None, *, above: int = 0) -> int:
+        """Become the learner and return the generation, greater than `above`.
+
+        Waits for a predecessor's lease to run out.
 
         Raises RunStateError if another learner still holds it after `wait_s`, by default three times `ttl_s`.
         """
         bound_s = 3 * self._ttl_s if wait_s is None else wait_s
         keys, give_up = self._broker.keys, time.monotonic() + bound_s
         while True:
-            generation = await self._broker.script("acquire_lease", [keys.lease, keys.generation], self._ttl_ms)
+            generation = await self._broker.script("acquire_lease", [keys.lease, keys.generation], self._ttl_ms, above)
             if generation is not None:
                 self._generation = int(generation)
                 gauge("learner_generation").set(self._generation)

@@ -18,8 +18,9 @@ from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue
 from hiper.vocabulary import Stream
+from services.learner.checkpoint import newest_generation
 from services.learner.critic_service import SERVICE, CriticServicer
-from services.learner.loop import LearnerLoop, Ports
+from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
 from services.learner.model import Critic, load_causal_lm
 from services.learner.panels import choose_panels
 from services.learner.tasks import TaskPlan
@@ -45,7 +46,8 @@ async def main(context: ServiceContext) -> None:
         await broker.create_run()
         context.health.set("broker", True)
         lease = LearnerLease(broker, config.learner.lease_ttl_s)
-        if await _unless_stopped(context.stop, lease.acquire()) is None:
+        above = newest_generation(context.run_dir / CHECKPOINTS)
+        if await _unless_stopped(context.stop, lease.acquire(above=above)) is None:
             return
         context.log.info("lease acquired", generation=lease.generation)
         async with asyncio.TaskGroup() as group:

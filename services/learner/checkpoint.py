@@ -23,9 +23,14 @@ from hiper.weights.manifest import PublishedWeights, verify, write_version
 from services.learner.state import RunState
 from services.learner.trainer import Trainer
 
-__all__ = ["CheckpointStore"]
+__all__ = ["CheckpointStore", "newest_generation"]
 
 _STATE = "state.json"
+
+
+def newest_generation(root: Path) -> int:
+    """The generation of the newest checkpoint below `root`, damaged or not; 0 if there is none."""
+    return max((int(folder.name[1:]) for folder in root.glob("g[0-9]*")), default=0)
 
 
 class CheckpointStore:

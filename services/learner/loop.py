@@ -24,6 +24,7 @@ from hiper.vocabulary import DropReason
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
 from services.learner.intake import Intake
+from services.learner.lineage import take_up_lineage
 from services.learner.panels import keep_panels
 from services.learner.publish import WeightsPublisher
 from services.learner.records import LineFile, eval_line, evaluate
@@ -33,7 +34,10 @@ from services.learner.summary import batch_summary, explained_variance, export, 
 from services.learner.tasks import TaskPlan, eval_batch_id, train_batch_id
 from services.learner.trainer import Metrics, Trainer
 
-__all__ = ["LearnerLoop", "Ports"]
+__all__ = ["CHECKPOINTS", "LearnerLoop", "Ports"]
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class LearnerLoop:
         self._trainer = trainer
         self._ports = ports
         self._intake = Intake(ports.broker, ports.consumer, ports.lease)
-        self._store = CheckpointStore(run_dir / "checkpoints", config.learner.keep_checkpoints)
+        self._store = CheckpointStore(run_dir / CHECKPOINTS, config.learner.keep_checkpoints)
         self._publisher = WeightsPublisher(run_dir / "weights", config, ports.board)
         self._metrics = LineFile(run_dir / "metrics.jsonl")
         self._evals = LineFile(run_dir / "evals.jsonl")
@@ -82,6 +86,7 @@ class LearnerLoop:
         """Take up the newest checkpoint, or begin, and announce its weights."""
         restored = await asyncio.to_thread(self._store.load, self._trainer)
         self._state = restored or RunState()
+        known = await take_up_lineage(self._state, self._ports.broker, adopt=self._config.learner.adopt_checkpoint)
         settings = config_hash(self._config)
         if restored and restored.config_sha256 != settings:
             self._log.warning("the settings are not those the checkpoint was made with", now=settings)
@@ -90,7 +95,7 @@ class LearnerLoop:
         self._state.panels = self._plan.panels.hashes
         self._metrics.rewind(self._state.version, self._state.last_line)
         self._evals.rewind(max((record.version for record in self._state.evaluations), default=-1))
-        if restored is None:
+        if not known:
             await self._checkpoint()
         await self._publish()
 

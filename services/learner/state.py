@@ -42,6 +42,10 @@ class RunState:
     """Policy version = training batches applied. It is the task cursor too: batch b is a function of b and the seed."""
     serial: int = 0
     """Checkpoints written so far."""
+    lineage: str = ""
+    """Epoch of the broker's data this state goes with."""
+    applied: int = 0
+    """Trajectories whose effect this state holds, since that epoch began."""
     ledger: dict[str, dict[str, str]] = field(default_factory=dict)
     """Batch id -> trajectory id -> verdict, of the last batches."""
     evaluations: list[EvalRecord] = field(default_factory=list)
@@ -55,6 +59,7 @@ class RunState:
     def record(self, batch_id: str, verdicts: Mapping[str, Verdict]) -> None:
         """Enter the verdicts of a batch."""
         self.ledger[batch_id] = {name: str(verdict) for name, verdict in verdicts.items()}
+        self.applied += sum(verdict == "applied" for verdict in verdicts.values())
 
     def forget_acknowledged(self) -> None:
         """Forget the oldest batches beyond the bound; to be called when all of them are acknowledged."""

@@ -36,7 +36,8 @@ from hiper.streams import (
 )
 from hiper.vocabulary import Stream
 from services.learner.app import build_trainer
-from services.learner.loop import LearnerLoop, Ports
+from services.learner.checkpoint import newest_generation
+from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
 from services.learner.panels import RunPanels
 from services.learner.tasks import TaskPlan
 from services.learner.trainer import Trainer
@@ -158,11 +159,11 @@ class World:
         """A learner that holds the lease, as after a start of its process."""
         config, broker = self.config(**settings), broker or self.broker
         trainer = build_trainer(config)
+        run_dir = run_dir or self.directory
         lease = LearnerLease(broker, config.learner.lease_ttl_s)
-        await lease.acquire()
+        await lease.acquire(above=newest_generation(run_dir / CHECKPOINTS))
         consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
         ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
-        run_dir = run_dir or self.directory
         loop = LearnerLoop(config, run_dir, TaskPlan(config, self.panels), trainer, ports)
         return Learner(run_dir, trainer, loop, ports)
 
