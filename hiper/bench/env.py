@@ -6,6 +6,7 @@ is installed, here or for the interpreter that `HIPER_ORIGINAL_PYTHON` names.
 
 import statistics
 
+from hiper.bench import webshop
 from hiper.bench.alfworld import draw_sample, measure, measure_original
 from hiper.bench.env_service import BATCH, BATCHES_IN_FLIGHT, measure_service
 from hiper.bench.timing import BenchOptions, Report, Say
@@ -21,8 +22,9 @@ def run(options: BenchOptions, say: Say) -> Report:
     if options.data is None:
         report.notes.append("generated games: give --data for the real ones")
     figures, sizes = measure(sample, options, say)
-    report.figures += [*figures, measure_service(options, say)]
-    report.sizes = {**sizes, "batch": BATCH, "batches_in_flight": BATCHES_IN_FLIGHT}
+    shop_figures, shop_sizes = webshop.measure(options, say)
+    report.figures += [*figures, measure_service(options, say), *shop_figures]
+    report.sizes = {**sizes, "webshop": shop_sizes, "batch": BATCH, "batches_in_flight": BATCHES_IN_FLIGHT}
     if options.data is None or find_original() is None:
         why = (
             "it plays real games only"
