@@ -71,19 +71,12 @@ def report(study: Study) -> Iterator[str]:
     yield f"BIAS WITH NOISY CRITICS, errors of {study.settings.error:.0%} of the reward: |bias| / |gradient|"
     yield from _table(NOISY, rates, lambda name, rate: _span(study.values(name, rate, "bias", noisy=True)))
     yield ""
-    yield "MEAN SQUARE OF THE SWITCH ADVANTAGE, exact critics"
+    yield "VARIANCE OF THE SWITCH DECISION'S PART OF THE GRADIENT, exact critics"
     shown = ("third (1,.95)", "gain (1,.95)")
-    yield from _table(shown, rates, lambda name, rate: _span(study.values(name, rate, "switch_square")))
+    yield from _table(shown, rates, lambda name, rate: _span(study.values(name, rate, "switch_variance")))
     yield ""
-    yield f"GROUPS OF {GROUP} EPISODES: length along the gradient; error of direction; variance against flat 1"
-    yield from _table(
-        GROUPED,
-        rates,
-        lambda name, rate: (
-            f"{study.values(name, rate, 'scale').mean():.2f} {study.values(name, rate, 'turned').mean():.2f} "
-            f"{study.ratio(name, 'flat 1', rate).mean():.2f}"
-        ),
-    )
+    yield f"GROUPS OF {GROUP} EPISODES: length along the gradient; error of direction; variance at that length / flat 1"
+    yield from _table(GROUPED, rates, lambda name, rate: _grouped(study, name, rate))
 
 
 def pooled_z(z: FloatArray) -> float:
@@ -98,6 +91,12 @@ def _table(
     yield f"  {'switch rate':26}" + "".join(f"{rate:>{width}g}" for rate in rates)
     for name in names:
         yield f"  {name:26}" + "".join(f"{entry(name, rate):>{width}}" for rate in rates)
+
+
+def _grouped(study: Study, name: str, rate: float) -> str:
+    scale = study.values(name, rate, "scale")
+    figures = (scale, study.values(name, rate, "turned"), study.ratio(name, "flat 1", rate) / scale**2)
+    return " ".join(f"{figure.mean():.2f}" for figure in figures)
 
 
 def _span(values: FloatArray) -> str:

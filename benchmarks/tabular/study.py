@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.tabular.episodes import GROUP, Episodes
 from benchmarks.tabular.exact import Heads, Solution, at_switch_rate
 from benchmarks.tabular.measure import Moments
-from benchmarks.tabular.problem import REWARD, FloatArray, Problem
+from benchmarks.tabular.problem import REWARD, STATES, SUBGOALS, FloatArray, Problem
 from benchmarks.tabular.reductions import Reduction, check_reductions
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
 from hiper.advantages.gae import GaeConfig, estimate_gae
@@ -26,7 +26,6 @@ from hiper.advantages.hae import HaeConfig, HaeMode, estimate_hae
 from hiper.advantages.hae_gigpo import HaeGigpoConfig, estimate_hae_gigpo
 from hiper.advantages.hae_group import HaeGroupConfig, estimate_hae_group
 from hiper.advantages.rloo import RlooConfig, estimate_rloo
-from hiper.vocabulary import Level
 
 __all__ = ["CRITIC", "GROUPED", "NOISY", "Cell", "Figures", "Study", "StudySettings", "run_study"]
 
@@ -104,8 +103,8 @@ class Figures(NamedTuple):
     """The factor of the true gradient that the mean gradient is nearest to."""
     turned: float
     """Length of what is left of the bias once the mean is divided by that factor."""
-    switch_square: float
-    """Mean square of the switch advantages."""
+    switch_variance: float
+    """The part of the variance that lies in the parameters of the switch decision."""
 
 
 @dataclass(frozen=True)
@@ -183,24 +182,22 @@ class _Tally:
 
     def __init__(self) -> None:
         self.gradient, self.against_exact = Moments(), Moments()
-        self.switch_squares, self.switch_turns = 0.0, 0
 
-    def add(self, gradient: FloatArray, exact: FloatArray, switch: FloatArray) -> None:
+    def add(self, gradient: FloatArray, exact: FloatArray) -> None:
         self.gradient.add(gradient)
         self.against_exact.add(gradient - exact)
-        self.switch_squares += float(np.nansum(switch**2))
-        self.switch_turns += int(np.isfinite(switch).sum())
 
     def figures(self, truth: FloatArray, *, noisy: bool) -> Figures:
         length, scale = float(np.linalg.norm(truth)), self.gradient.scale_of(truth)
+        variances = GROUP * np.diag(self.gradient.covariance)
         bias = self.against_exact.distance_to(np.zeros_like(truth)) if noisy else self.gradient.distance_to(truth)
         return Figures(
-            variance=GROUP * float(np.trace(self.gradient.covariance)),
+            variance=float(variances.sum()),
             bias=bias.norm / length,
             bias_z=bias.z,
             scale=scale,
             turned=self.gradient.distance_to(scale * truth).norm / (scale * length),
-            switch_square=self.switch_squares / max(self.switch_turns, 1),
+            switch_variance=float(variances[: STATES * SUBGOALS].sum()),
         )
 
 
@@ -221,9 +218,7 @@ def _count(episodes: Episodes, rate: float, exact: Heads, wrong: Heads, tallies:
     """Put one chunk of episodes through every estimator."""
     right, off, scores = episodes.batch(exact), episodes.batch(wrong), episodes.scores()
     for name, estimate in {**CRITIC, **GROUPED}.items():
-        answer = estimate(right)
-        gradient = scores.gradients(answer)
-        tallies[Cell(name, rate)].add(gradient, gradient, answer.raw[Level.SWITCH])
+        gradient = scores.gradients(estimate(right))
+        tallies[Cell(name, rate)].add(gradient, gradient)
         if name in NOISY:
-            answer = estimate(off)
-            tallies[Cell(name, rate, noisy=True)].add(scores.gradients(answer), gradient, answer.raw[Level.SWITCH])
+            tallies[Cell(name, rate, noisy=True)].add(scores.gradients(estimate(off)), gradient)

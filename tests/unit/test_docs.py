@@ -43,7 +43,7 @@ def _broken(document: Path) -> Iterator[str]:
             yield target
 
 
-@pytest.mark.parametrize("document", _documents(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", list(_documents()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_resolve(document: Path) -> None:
     assert list(_broken(document)) == []
 
