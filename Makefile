@@ -13,7 +13,7 @@ RUN ?= runs/demo
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.ready: pyproject.toml requirements/serve-cpu.txt requirements/serve-cpu-nodeps.txt requirements/constraints.txt scripts/setup.sh
+$(VENV)/.ready: pyproject.toml requirements/serve-cpu.txt requirements/serve-cpu-nodeps.txt requirements/constraints.txt requirements/dev-nodeps.txt scripts/setup.sh
 	PYTHON="$(PYTHON)" bash scripts/setup.sh "$(VENV)"
 	@touch $@
 

@@ -21,4 +21,5 @@ step "3/4 vLLM"
 "${pip[@]}" --no-deps --requirement requirements/serve-cpu-nodeps.txt
 step "4/4 HiPER"
 "${pip[@]}" --editable '.[local,learner,dev]'
+"${pip[@]}" --no-deps --requirement requirements/dev-nodeps.txt
 step "done: $venv/bin/hiper --help"

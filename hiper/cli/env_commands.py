@@ -1,6 +1,7 @@
 """`hiper env serve|play|export`; listing tasks and panels is in panel_commands."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,17 @@ panel_commands.add_to(app)
 
 @app.command()
 def serve(
-    config: service_commands.Config, run_dir: service_commands.RunDir, name: service_commands.Name = "env_server-0"
+    config: service_commands.Config,
+    run_dir: service_commands.RunDir,
+    name: service_commands.Name = "env_server-0",
+    openenv: Annotated[
+        str | None,
+        typer.Option("--openenv", envvar="HIPER_OPENENV_ADDRESS", help="host:port for OpenEnv clients; default: none."),
+    ] = None,
 ) -> None:
     """Host environments over gRPC. Example: hiper env serve --config runs/r/config.json --run-dir runs/r."""
+    if openenv:
+        os.environ["HIPER_OPENENV_ADDRESS"] = openenv
     service_commands.run("env_server", config, run_dir, name)
 
 

@@ -36,6 +36,7 @@ RESERVED = frozenset(
         "HIPER_GRPC_TOKEN_FILE",
         "HIPER_HTTP_ADDRESS",
         "HIPER_NO_UI",
+        "HIPER_OPENENV_ADDRESS",
         "HIPER_ORIGINAL_PYTHON",
         "HIPER_REDIS_URL",
     }

@@ -42,6 +42,10 @@ class TokenFile:
             raise ConfigError(f"cannot read token file {self._path}: {error.strerror}", "mount the secret") from error
         return self._header
 
+    def accepts(self, given: str | bytes) -> bool:
+        """Whether `given`, the value of an `authorization` header, holds the token."""
+        return hmac.compare_digest(given.encode() if isinstance(given, str) else given, self.header())
+
 
 class BearerServer(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Refuses every call but health checks that does not carry the token."""
@@ -55,9 +59,7 @@ class BearerServer(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ha
         """Let the call through or answer UNAUTHENTICATED."""
         if handler_call_details.method.startswith(_PUBLIC):
             return await continuation(handler_call_details)
-        given = dict(handler_call_details.invocation_metadata).get(_HEADER, "")
-        given = given.encode() if isinstance(given, str) else given
-        if hmac.compare_digest(given, self._token.header()):
+        if self._token.accepts(dict(handler_call_details.invocation_metadata).get(_HEADER, "")):
             return await continuation(handler_call_details)
         return grpc.unary_unary_rpc_method_handler(_refuse)
 

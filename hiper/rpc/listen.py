@@ -31,8 +31,8 @@ class Listen:
         if self.token_file is None and self.tls is None and not _is_loopback(self.address):
             raise ConfigError(
                 f"refusing to listen on {self.address} without authentication",
-                f"set {TOKEN_FILE_VARIABLE} to a file with a shared secret, or {CERTIFICATE_VARIABLE} and its fellows, "
-                "or bind 127.0.0.1",
+                f"set {TOKEN_FILE_VARIABLE} to a file with a shared secret, or bind 127.0.0.1; for gRPC "
+                f"{CERTIFICATE_VARIABLE} and its fellows will do as well",
             )
 
     @classmethod

@@ -16,7 +16,7 @@ from hiper.errors import DependencyError
 from hiper.metrics import render
 from hiper.service.health import Health
 
-__all__ = ["HttpServer", "create_app", "parse_address"]
+__all__ = ["HttpServer", "bind", "create_app", "parse_address"]
 
 
 def create_app(component: str, health: Health) -> FastAPI:
@@ -58,7 +58,7 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, address: str) -> None:
         host, port = parse_address(address)
-        self._socket = _bind(host, port)
+        self._socket = bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
@@ -79,7 +79,8 @@ class HttpServer:
         self._socket.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on `host:port`. Raises `DependencyError` if there can be none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

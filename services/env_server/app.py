@@ -11,6 +11,8 @@ from hiper.envs.configured import open_configured_source
 from hiper.rpc import Listen, serve
 from hiper.service import ServiceContext
 from services.env_server.host import SessionHost
+from services.env_server.openenv import OpenEnvFront
+from services.env_server.openenv_server import address_from_environment, serve_openenv
 from services.env_server.servicer import SERVICE, EnvServicer
 
 __all__ = ["main"]
@@ -24,20 +26,26 @@ async def main(context: ServiceContext) -> None:
     source = await asyncio.to_thread(open_configured_source, settings)
     host = SessionHost(source, settings, time.monotonic)
     servicer = EnvServicer(host, settings, incarnation=uuid.uuid4().hex)
+    front = OpenEnvFront(host, settings)
 
     def add(server: grpc.aio.Server) -> None:
         stubs.add_EnvServiceServicer_to_server(servicer, server)
 
-    async with serve(Listen.from_environment(), {SERVICE: add}) as server:
+    async with (
+        serve(Listen.from_environment(), {SERVICE: add}) as server,
+        serve_openenv(front, address_from_environment()) as openenv,
+    ):
         context.health.set("service", True)
-        context.log.info("env server ready", address=server.address, env=source.env, data_version=source.version)
-        reaper = asyncio.create_task(_reap(host, settings.lease_s / _REAPS_PER_LEASE))
+        ready = {"address": server.address, "openenv": openenv, "env": source.env, "data_version": source.version}
+        context.log.info("env server ready", **ready)
+        reaper = asyncio.create_task(_reap(front, settings.lease_s / _REAPS_PER_LEASE))
         await context.stop.wait()
         reaper.cancel()
     context.log.info("env server drained", sessions_left=len(host.table))
 
 
-async def _reap(host: SessionHost, interval_s: float) -> None:
+async def _reap(front: OpenEnvFront, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
-        host.reap()
+        front.renew()
+        front.host.reap()

@@ -3,7 +3,8 @@
 Invariants, checked against a model in tests/unit/env_server:
 - A repeated step (index and action of the last answer) returns the stored answer and never acts twice.
 - An episode advances only by the next index; nothing advances past its end.
-- Every answer renews the lease; a session idle for `lease_s` is gone at the next `reap`, or when its place is needed.
+- Every answer renews the lease, and so does `renew`; a session idle for `lease_s` is gone at the next `reap`, or when
+  its place is needed.
 - At most `max_sessions` live at once.
 """
 
@@ -135,6 +136,12 @@ class SessionTable:
     def close(self, session_id: str) -> bool:
         """Free a session; False if there is none."""
         return self._sessions.pop(session_id, None) is not None
+
+    def renew(self, session_id: str) -> None:
+        """Renew a session's lease, if it is there."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            self._touch(session)
 
     def reap(self) -> int:
         """Free the sessions whose lease is over; returns how many."""
