@@ -20,6 +20,8 @@ from hiper.vocabulary import Level, StopReason
 __all__ = ["BatchHealth", "explained_variance", "export", "measure"]
 
 _SAME_RETURN = 1e-9
+_ROUNDING = 1e-9
+"""Relative to the largest value or target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,13 @@ def export(health: BatchHealth, result: TurnAdvantages) -> None:
 def explained_variance(values: FloatArray, targets: FloatArray) -> float | None:
     """1 - Var(target - value) / Var(target) over the turns whose head is trained; None if the targets are constant."""
     trained = np.isfinite(targets) & np.isfinite(values)
-    if not trained.any() or targets[trained].var() == 0:
+    if not trained.any():
         return None
-    return float(1 - (targets[trained] - values[trained]).var() / targets[trained].var())
+    target = targets[trained]
+    # Targets are sums in which values cancel, so equal ones differ by rounding: a share of that would be astronomic.
+    if np.ptp(target) <= _ROUNDING * max(1.0, np.abs(values[trained]).max(), np.abs(target).max()):
+        return None
+    return float(1 - (target - values[trained]).var() / target.var())
 
 
 def _steps(trajectories: Sequence[Trajectory]) -> Iterator[tuple[Turn, Turn]]:

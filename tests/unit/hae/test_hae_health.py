@@ -55,6 +55,13 @@ def test_explained_variance_counts_trained_turns_only() -> None:
     assert explained_variance(targets, np.full(4, np.nan)) is None
 
 
+def test_targets_that_differ_by_rounding_are_constant() -> None:
+    values = np.array([3.3, -7.1, 0.2, 5.9])
+    targets = (0.1 - values) + values
+    assert targets.var() > 0
+    assert explained_variance(values, targets) is None
+
+
 def test_figures_of_a_batch() -> None:
     first = rewarded([Made(), Made(switch=True), Made(consistent=False), Made(valid=False)], sample=1)
     second = rewarded([Made(switch=True), Made(), Made()], sample=2)
