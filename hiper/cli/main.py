@@ -14,6 +14,7 @@ from hiper.cli import (
     broker_commands,
     chaos_commands,
     config_commands,
+    data_commands,
     dlq_commands,
     env_commands,
     hae_commands,
@@ -44,6 +45,7 @@ app.add_typer(broker_commands.app, name="broker")
 app.add_typer(env_commands.app, name="env")
 app.add_typer(hae_commands.app, name="hae")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(data_commands.app, name="data")
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(metrics_commands.app, name="metrics")
 
