@@ -1,46 +1,19 @@
 """The WebShop engine against recordings of the original program. Texts, actions, goals, order: exact."""
 
-import gzip
 import hashlib
-import json
-import os
-from pathlib import Path
 
 import pytest
+from webshop_recordings import DATA, NEEDED
 
 from hiper.envs.play import PlayRequest, play
-from hiper.envs.webshop.catalogue import Catalogue, open_catalogue, read_instructions
+from hiper.envs.webshop.catalogue import Catalogue, read_instructions
 from hiper.envs.webshop.engine import WebShopEpisode
-from hiper.envs.webshop.files import ShopFiles, find_files
+from hiper.envs.webshop.files import ShopFiles
 from hiper.envs.webshop.goals import Seeds, SyntheticGoals, canonical_goal, draw_goals, goal_document
 from hiper.envs.webshop.source import WebShopFiles
 from hiper.envs.webshop.text import Observation
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("HIPER_DATA", ROOT / "../shared/data")) / "webshop"
-GOLDEN = Path(os.environ.get("HIPER_GOLDEN", ROOT / "../shared/golden")) / "webshop_episodes.json.gz"
-
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_dir(), reason="no WebShop files: set HIPER_DATA or have ../shared/data"),
-    pytest.mark.skipif(not GOLDEN.is_file(), reason="no recordings: set HIPER_GOLDEN or have ../shared/golden"),
-]
-
-
-@pytest.fixture(scope="module")
-def recorded() -> dict:
-    with gzip.open(GOLDEN, "rt", encoding="utf-8") as file:
-        return json.load(file)
-
-
-@pytest.fixture(scope="module")
-def files() -> ShopFiles:
-    return find_files(DATA)
-
-
-@pytest.fixture(scope="module")
-def catalogue(files: ShopFiles) -> Catalogue:
-    return open_catalogue(files)
+pytestmark = NEEDED
 
 
 class TestGoals:
