@@ -20,6 +20,7 @@ from pydantic import (
 
 from hiper.config.base import Positive, Seconds, Section, Share
 from hiper.config.estimators import EstimatorSettings, HaeEstimator
+from hiper.config.webshop import WebShopSettings
 from hiper.vocabulary import EnvName, ShapingTerm
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SupervisorSettings",
     "TermSettings",
     "WarmstartSettings",
+    "WebShopSettings",
 ]
 
 
@@ -94,9 +96,11 @@ class EnvSettings(Section):
     """Which synthetic ALFWorld games: `demo`, a number of receptacles (3-60), or `horizon-<k>` for chains of k
     sub-tasks."""
     synthetic_train: Positive = 2000
-    """Synthetic training games."""
+    """Synthetic ALFWorld training games."""
     synthetic_valid: Positive = 128
-    """Synthetic held-out games, disjoint from training by seed and by content."""
+    """Synthetic held-out tasks, disjoint from training: games by seed and content, WebShop goals by product."""
+    webshop: WebShopSettings = WebShopSettings()
+    """What only WebShop has."""
     train_split: str = "train"
     """Split training tasks are drawn from, held against the shipped panel of that data where there is one."""
     train_panel: str | None = None

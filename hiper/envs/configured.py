@@ -3,6 +3,7 @@ tasks of an environment of the user's own.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import TaskSource
@@ -29,12 +30,30 @@ def open_configured_source(settings: EnvSettings) -> TaskSource:
 def _opened(settings: EnvSettings) -> TaskSource:
     if not settings.is_built_in:
         return open_custom(settings.name, settings.data, settings.options)
-    return _generated(settings) if settings.data is None else open_source(settings.name, settings.data)
+    if settings.name == EnvName.WEBSHOP:
+        return _webshop(settings)
+    return _generated_games(settings) if settings.data is None else open_source(settings.name, settings.data)
 
 
-def _generated(settings: EnvSettings) -> TaskSource:
-    if settings.name != EnvName.ALFWORLD:
-        return open_source(settings.name)
+def _webshop(settings: EnvSettings) -> TaskSource:
+    from hiper.envs.webshop.generator import CatalogueSpec
+    from hiper.envs.webshop.reward import OptionRule
+    from hiper.envs.webshop.source import WebShopFiles
+    from hiper.envs.webshop.synthetic import SyntheticWebShop
+    from hiper.envs.webshop.text import Observation
+
+    shop = settings.webshop
+    spec = CatalogueSpec(shop.synthetic_products, shop.synthetic_seed)
+    generated = partial(SyntheticWebShop, spec, held_out=settings.synthetic_valid)
+    open_shop = generated if settings.data is None else partial(WebShopFiles, settings.data)
+    return open_shop(
+        human_goals=shop.human_goals,
+        observation=Observation(shop.observation),
+        option_rule=OptionRule(shop.option_rule),
+    )
+
+
+def _generated_games(settings: EnvSettings) -> TaskSource:
     from hiper.envs.alfworld.model import TaskType
     from hiper.envs.alfworld.synthetic import SplitSpec
 
