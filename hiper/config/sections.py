@@ -419,6 +419,8 @@ class LearnerSettings(Section):
     """Deterministic kernels: a resumed run equals the uninterrupted one bit for bit on CPU."""
     checkpoint_every: Positive = 1
     """Iterations between checkpoints; also the acknowledgement batch, so it bounds what a crash repeats."""
+    adopt_checkpoint: bool = False
+    """Go on from the newest checkpoint although the broker's data is another run's: what was in flight is gone."""
     keep_checkpoints: Positive = 3
     keep_weights: Positive = 4
     """Published weight versions kept on disk."""
