@@ -39,11 +39,9 @@ def check(
     Example: hiper data check --data data/alfworld -o json
     """
     inspections = _inspect(data, env)
-    bad = [one for one in inspections if one.problems or (strict and one.notes)]
     lines = [line for one in inspections for line in _lines(one)]
     emit([one.document() for one in inspections], form, lines)
-    if bad:
-        _refuse(bad)
+    _refuse_faults(inspections, strict=strict)
 
 
 @app.command()
@@ -64,14 +62,13 @@ def fetch(
     if (name is None) == (url is None):
         raise ConfigError("name either a data set or a --url", "e.g. `hiper data fetch alfworld --out data`")
     if url is not None:
-        paths = [_fetch(_single(url, sha256), out)]
-        emit({"files": [str(path) for path in paths]}, form, [f"{path}: verified" for path in paths])
+        path = _fetch(_single(url, sha256), out)
+        emit({"file": str(path)}, form, [f"{path}: verified"])
         return
     release = find_release(name or "")
     inspection = _fetch_release(release.mirrored(mirror) if mirror else release, out / release.name)
     emit(inspection.document(), form, list(_lines(inspection)))
-    if inspection.problems:
-        _refuse([inspection])
+    _refuse_faults([inspection])
 
 
 @app.command()
@@ -142,12 +139,12 @@ def _lines(inspection: "Inspection") -> Iterator[str]:
     yield "  whole" if not inspection.problems else f"  {len(inspection.problems)} problems"
 
 
-def _refuse(bad: list["Inspection"]) -> None:
-    first = bad[0]
-    findings = [*first.problems, *first.notes]
-    more = sum(len(one.problems) + len(one.notes) for one in bad) - 1
-    rest = f", and {more} more" if more else ""
-    raise DataError(f"{first.path}: {findings[0].file}: {findings[0].problem}{rest}", "fetch the data again")
+def _refuse_faults(inspections: list["Inspection"], *, strict: bool = False) -> None:
+    faults = [(one.path, found) for one in inspections for found in (*one.problems, *(one.notes if strict else ()))]
+    if faults:
+        path, first = faults[0]
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise DataError(f"{path}: {first.file}: {first.problem}{more}", "`hiper data fetch` gets the data again")
 
 
 @contextmanager

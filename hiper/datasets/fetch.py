@@ -33,7 +33,7 @@ class FetchSettings:
     deadline_s: float = 3600.0
     """Of the whole download, attempts included."""
     attempts: int = 4
-    pause_s: float = 1.0
+    pause_s: float = 0.5
     """Before the second attempt; doubled for each further one."""
     max_bytes: int = 16 * 2**30
     """Bound for a file of unknown size."""

@@ -1,0 +1,116 @@
+"""`hiper data` as a user meets it."""
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import hiper, refused
+from file_server import FileServer, file_server
+
+from hiper.envs.alfworld.generator import generate_json
+from hiper.envs.alfworld.layout import GameSpec
+from hiper.envs.alfworld.model import TaskType
+from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
+
+GAME = "json_2.1.1/valid_seen/pick_and_place_simple-Thing-None-Place-{0}/trial_T{0}/game.tw-pddl"
+
+
+def games(number: int = 3) -> dict[str, bytes]:
+    specs = {GAME.format(n): GameSpec("demo", TaskType.PLACE, n) for n in range(number)}
+    return {name: generate_json(spec).encode() for name, spec in specs.items()}
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:xz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def zipped() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in games().items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def server(zipped: bytes) -> Iterator[FileServer]:
+    with file_server(zipped) as served:
+        yield served
+
+
+def test_data_is_checked_packed_and_unpacked(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "games.tar.xz", games())
+    packed = json.loads(hiper("data", "check", "--data", str(archive), "-o", "json").stdout)
+    done = hiper("data", "unpack", str(archive), "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "3 files" in done.stdout
+    unpacked = json.loads(hiper("data", "check", "--data", str(tmp_path / "out"), "-o", "json").stdout)
+    assert [one["splits"] for one in packed] == [{"valid_seen": {"pick_and_place_simple": 3}}]
+    assert {**packed[0], "path": ""} == {**unpacked[0], "path": ""}
+    text = hiper("data", "check", "--data", str(tmp_path / "out")).stdout
+    assert "pick_and_place_simple" in text
+    assert "note: valid_seen/pick_and_place_simple-Thing-None-Place-0/trial_T0/game.tw-pddl: not one of" in text
+
+
+def test_a_broken_file_is_named_in_the_report_and_in_one_line(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "games.tar.xz", {**games(), GAME.format(1): b"{"})
+    done = hiper("data", "check", "--data", str(archive), "-o", "json")
+    refused(done, 1, "trial_T1/game.tw-pddl: broken", "hiper data fetch")
+    assert json.loads(done.stdout)[0]["problems"][0]["file"] == GAME.format(1).removeprefix("json_2.1.1/")
+
+
+def test_strict_refuses_what_was_never_published(tmp_path: Path) -> None:
+    write_catalogue(tmp_path, CatalogueSpec(products=20))
+    check = ("data", "check", "--data", str(tmp_path), "--env", "webshop")
+    assert hiper(*check).returncode == 0
+    refused(hiper(*check, "--strict"), 1, "items_shuffle_20.json: not known as published", "and 2 more")
+
+
+def test_a_data_set_is_fetched_unpacked_and_checked(server: FileServer, tmp_path: Path) -> None:
+    fetch = ("data", "fetch", "alfworld", "--out", str(tmp_path), "--mirror", f"{server.address}/mirror/", "-o", "json")
+    done = hiper(*fetch)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["splits"] == {"valid_seen": {"pick_and_place_simple": 3}}
+    assert (tmp_path / "alfworld" / GAME.format(2)).exists()
+    assert server.asked == [("/mirror/json_2.1.2_tw-pddl.zip", None)]
+    again = hiper(*fetch)
+    assert again.returncode == 0, again.stderr
+    assert len(server.asked) == 1, "what is there is not asked for again"
+
+
+def test_a_published_file_with_other_bytes_is_refused(server: FileServer, tmp_path: Path) -> None:
+    done = hiper("data", "fetch", "webshop", "--out", str(tmp_path), "--mirror", server.address)
+    refused(done, 1, "is not items_shuffle_1000.json", "30a4765c3a327af7")
+    assert list((tmp_path / "webshop").iterdir()) == []
+
+
+def test_one_file_from_anywhere_needs_its_hash(server: FileServer, zipped: bytes, tmp_path: Path) -> None:
+    fetch = ("data", "fetch", "--out", str(tmp_path), "--url", f"{server.address}/any/games.zip")
+    refused(hiper(*fetch), 2, "--sha256")
+    refused(hiper(*fetch, "--sha256", "0" * 64), 1, "instead of 0000")
+    assert hiper(*fetch, "--sha256", hashlib.sha256(zipped).hexdigest()).returncode == 0
+    assert (tmp_path / "games.zip").read_bytes() == zipped
+
+
+def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
+    done = hiper("data", "fetch", "--out", str(tmp_path), "--url", "http://127.0.0.1:1/x.zip", "--sha256", "0" * 64)
+    refused(done, 3, "cannot fetch http://127.0.0.1:1/x.zip", "download it elsewhere", f"put it at {tmp_path}/x.zip")
+
+
+def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path) -> None:
+    refused(hiper("data", "fetch"), 2, "a data set or a --url")
+    refused(hiper("data", "fetch", "chess"), 2, "alfworld, webshop")
+    refused(hiper("data", "fetch", "--url", "http://[x/y", "--sha256", "0" * 64), 2, "no address")
+    refused(hiper("data", "check", "--data", str(tmp_path / "no")), 1, "no such file or folder")
+    refused(hiper("data", "unpack", str(tmp_path / "no"), "--out", str(tmp_path)), 1, "no such file")
