@@ -38,12 +38,15 @@ def serve(
 
 @app.command()
 def play(
-    task: Annotated[str, typer.Option("--task", help="Task id, or a game file's path below --data.")],
+    task: Annotated[str, typer.Option("--task", help="Task id; a game file's path below --data; goal:N of WebShop.")],
     env: Env = "alfworld",
     data: Data = None,
     actions: Annotated[str | None, typer.Option("--actions", help="File with one action a line; - = stdin.")] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="Step limit; 0 = none; default: 50.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the environment.")] = None,
+    observation: Annotated[
+        str | None, typer.Option("--observation", help="WebShop's pages: text or text_rich; default: text.")
+    ] = None,
 ) -> None:
     """Play one task, one JSON line a step; without --actions a person plays.
 
@@ -52,7 +55,7 @@ def play(
     from hiper.envs.play import PlayRequest
     from hiper.envs.play import play as lines_of
 
-    request = PlayRequest(env=env, data=data, task=task, max_steps=max_steps, seed=seed)
+    request = PlayRequest(env=env, data=data, task=task, max_steps=max_steps, seed=seed, observation=observation)
     person = actions is None and sys.stdin.isatty()
     asked = _from_person() if person else _from_file(actions or "-")
     for line in lines_of(request, asked):
@@ -91,11 +94,11 @@ def _from_file(name: str) -> Iterator[str]:
         return
     try:
         text = Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"cannot read the actions in {name}: {error.strerror}", "give a file, or - for stdin"
-        ) from error
-    yield from text.splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DataError(f"cannot read the actions in {name}: {reason}", "give a file, or - for stdin") from error
+    lines = text.split("\n")  # an action may hold other line breaks, such as U+2028
+    yield from lines if lines[-1] else lines[:-1]
 
 
 def _from_person() -> Iterator[str]:
@@ -107,9 +110,13 @@ def _from_person() -> Iterator[str]:
 
 
 def _show(line: dict[str, object]) -> None:
+    from hiper.plan_execute.shop_page import shop_actions
+
     message(f"\n{line['observation']}")
     if line["won"]:
         message("Solved.")
-    else:
-        admissible = line["admissible"]
-        message("actions: " + " | ".join(admissible if isinstance(admissible, list) else []))
+        return
+    actions = line["admissible"] if isinstance(line["admissible"], list) else []
+    if "has_search_bar" in line:
+        actions = list(shop_actions(actions, search_bar=bool(line["has_search_bar"])))
+    message("actions: " + " | ".join(actions))

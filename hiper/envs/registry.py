@@ -6,7 +6,7 @@ from typing import cast
 
 from hiper.envs.base import TaskSource
 from hiper.envs.custom import open_custom
-from hiper.errors import ConfigError, DataError
+from hiper.errors import ConfigError
 from hiper.vocabulary import EnvName
 
 __all__ = ["open_source"]
@@ -24,10 +24,9 @@ _SYNTHETIC_SOURCES = {
 def open_source(env: str, data: str | Path | None = None, *, seed: int | None = None, **options: object) -> TaskSource:
     """Tasks of `env` in the files at `data`; generated ones when `data` is None.
 
-    `env` is built in, or one of your own (`hiper.envs.custom`). `seed` fixes what WebShop draws when it loads, its
-    prices and the order of its goals; None is its default, and others draw nothing. `options` go to the source as they
-    are (see its class). Raises `ConfigError` for an unknown environment and `DataError` when there is nothing usable at
-    `data`.
+    `env` is built in, or one of your own (`hiper.envs.custom`). `seed` fixes what WebShop draws when it loads, the
+    order of its goals; None is its default, and others draw nothing. `options` go to the source as they are (see its
+    class). Raises `ConfigError` for an unknown environment and `DataError` when there is nothing usable at `data`.
     """
     if ":" in env:
         return open_custom(env, data, options)
@@ -36,12 +35,7 @@ def open_source(env: str, data: str | Path | None = None, *, seed: int | None = 
         raise ConfigError(f"there is no environment {env!r}", f"use one of {', '.join(EnvName)}, {own}")
     name = EnvName(env)
     module, factory = (_SYNTHETIC_SOURCES if data is None else _DATA_SOURCES)[name]
-    try:
-        make = getattr(import_module(module), factory)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
-            raise  # a defect or a broken installation inside the module, not an absent one
-        raise DataError(f"{env} has no {'generated' if data is None else 'real'} tasks here", "pass --data") from error
+    make = getattr(import_module(module), factory)
     if name is EnvName.WEBSHOP and seed is not None:
         options["seed"] = seed
     return cast(TaskSource, make(**options) if data is None else make(data, **options))

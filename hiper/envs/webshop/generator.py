@@ -6,6 +6,7 @@ invented brand and a model, which is what finds a product among thousands of its
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,12 +25,13 @@ from hiper.envs.webshop.merchandise import (
 )
 from hiper.errors import DataError
 
-__all__ = ["DEFAULT_CATALOGUE", "CatalogueSpec", "Offer", "offers", "write_catalogue"]
+__all__ = ["DEFAULT_CATALOGUE", "CatalogueSpec", "Offer", "catalogue_of_task", "offers", "write_catalogue"]
 
 _ASINS = 10**9
 _SPREAD = 618_033_989
 """Prime to `_ASINS`: asins do not come in the order of the products."""
 _MANY_VALUES = 12
+_TASK_ID = re.compile(r"synth-webshop-(\d{1,10})-(\d{1,19})/")
 _FAMILIES = tuple((department, family) for department in DEPARTMENTS for family in department.families)
 
 Item = TypeVar("Item")
@@ -53,6 +55,12 @@ class CatalogueSpec:
 
 
 DEFAULT_CATALOGUE = CatalogueSpec()
+
+
+def catalogue_of_task(task: str) -> CatalogueSpec:
+    """The catalogue a task id names; the default one for any other task."""
+    named = _TASK_ID.match(task)
+    return CatalogueSpec(int(named[1]), int(named[2])) if named else DEFAULT_CATALOGUE
 
 
 @dataclass(frozen=True, slots=True)

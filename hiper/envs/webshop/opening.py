@@ -9,6 +9,7 @@ from hiper.envs.webshop.model import Instruction
 from hiper.envs.webshop.reward import Judge, NounSource, OptionRule
 from hiper.envs.webshop.search import CatalogueSearch
 from hiper.envs.webshop.shop import Shop
+from hiper.errors import DataError
 
 __all__ = ["Opening", "open_shop"]
 
@@ -27,9 +28,14 @@ class Opening:
 
 
 def open_shop(catalogue: Catalogue, opening: Opening) -> tuple[Shop, dict[str, str]]:
-    """The shop, and what all its tasks share. Builds the search index of a cached catalogue the first time."""
+    """The shop, and what all its tasks share. Builds the search index of a cached catalogue the first time.
+
+    Raises `DataError` when there are no goals.
+    """
     judge = Judge(opening.nouns, opening.option_rule)
     prices, goals = draw_goals(catalogue, opening.seeds, opening.instructions)
+    if not len(goals):
+        raise DataError(f"catalogue {catalogue.name} has no goals: nobody asks for its products", "use a larger one")
     facts = catalogue.store.facts
     shared = {
         "items_sha256": facts.items_sha256,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hiper.config.sections import EnvSettings, WebShopSettings
 from hiper.envs.base import TaskSource
+from hiper.envs.configured import open_configured_source
 from hiper.envs.panels import check_panel, dump_panel, make_panel, parse_panel
 from hiper.envs.play import PlayRequest, play
 from hiper.envs.webshop.engine import WebShopEpisode
@@ -18,7 +20,7 @@ from hiper.envs.webshop.goals import goal_sha256
 from hiper.envs.webshop.shopper import walkthrough
 from hiper.envs.webshop.source import WebShopFiles
 from hiper.envs.webshop.synthetic import SyntheticWebShop
-from hiper.errors import DataError
+from hiper.errors import ConfigError, DataError
 
 SPEC = CatalogueSpec(120)
 
@@ -181,3 +183,30 @@ def test_playing_prints_the_lines_of_the_contract(folder: Path) -> None:
     assert (first["admissible"], first["has_search_bar"]) == (["search"], True)
     assert (second["has_search_bar"], second["truncated"]) == (False, False)
     assert (third["observation"], third["truncated"]) == (second["observation"], True)
+
+
+def test_a_generated_task_is_played_in_the_catalogue_its_id_names() -> None:
+    task = SyntheticWebShop(CatalogueSpec(60, seed=4)).resolve("goal:0")
+    (first,) = play(PlayRequest("webshop", None, task, observation="text_rich"), [])
+    assert str(first["observation"]).endswith("[button] Search [button_]\n")
+
+
+def test_observation_modes_are_webshops_and_known() -> None:
+    with pytest.raises(ConfigError, match="no observation mode 'html'"):
+        next(play(PlayRequest("webshop", None, "goal:0", observation="html"), []))
+    with pytest.raises(ConfigError, match="alfworld has no observation modes"):
+        next(play(PlayRequest("alfworld", None, "x", observation="text"), []))
+
+
+def test_a_catalogue_nobody_asks_for_anything_in_is_one_error() -> None:
+    with pytest.raises(DataError, match="has no goals"):
+        SyntheticWebShop(CatalogueSpec(1, seed=2))
+
+
+def test_settings_choose_the_catalogue_and_what_is_held_out() -> None:
+    shop = {"synthetic_products": 60, "synthetic_seed": 4, "observation": "text_rich", "option_rule": "exact_counts"}
+    source = open_configured_source(EnvSettings(name="webshop", synthetic_valid=10, webshop=WebShopSettings(**shop)))
+    assert len(source.ids("test")) == 10
+    assert source.fingerprint()["catalogue"] == "synth-webshop-60-4"
+    assert source.fingerprint()["option_rule"] == "exact_counts"
+    assert source.open(source.ids("test")[0]).reset().observation.endswith("[button_]\n")
