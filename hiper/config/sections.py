@@ -20,6 +20,7 @@ from pydantic import (
 
 from hiper.config.base import Positive, Seconds, Section, Share
 from hiper.config.estimators import EstimatorSettings, HaeEstimator
+from hiper.config.learner import LearnerSettings, OffPolicySettings, OptimiserSettings
 from hiper.config.webshop import WebShopSettings
 from hiper.vocabulary import EnvName, ShapingTerm
 
@@ -34,6 +35,8 @@ __all__ = [
     "JudgeSettings",
     "LearnerSettings",
     "ModelSettings",
+    "OffPolicySettings",
+    "OptimiserSettings",
     "PromptSettings",
     "RewardSettings",
     "RolloutSettings",
@@ -370,66 +373,6 @@ class ModelSettings(Section):
     """Base model of the critic; None = same as the actor."""
     revision: str | None = None
     """Hub revision, pinned."""
-
-
-class OptimiserSettings(Section):
-    """AdamW as in method.md, section 10."""
-
-    lr: Annotated[float, Field(gt=0)]
-    """Learning rate, constant."""
-    epochs: Positive = 1
-    """Passes over a batch."""
-    minibatch_rows: Positive = 256
-    """Turns per optimiser step."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-
-
-class LearnerSettings(Section):
-    """How the policy is updated and how far ahead it may issue tasks."""
-
-    tasks_per_batch: Positive = 128
-    """Tasks of one training batch."""
-    samples_per_task: Positive = 1
-    """Episodes of each task (group size of group-relative estimators)."""
-    iterations: Positive = 150
-    """Training batches of the run."""
-    max_staleness: Annotated[int, Field(ge=0)] = 0
-    """Versions tasks may be issued ahead; 0 = synchronous and on-policy, as in the paper."""
-    actor: OptimiserSettings = OptimiserSettings(lr=1e-6)
-    critic: OptimiserSettings = OptimiserSettings(lr=1e-5)
-    critic_warmup_iterations: Annotated[int, Field(ge=0)] = 0
-    """First iterations that train the critic only."""
-    micro_tokens: Positive = 16_384
-    """Tokens of one forward and backward pass, padding included."""
-    clip_low: Annotated[float, Field(gt=0)] = 0.2
-    clip_high: Annotated[float, Field(gt=0)] = 0.2
-    dual_clip: Annotated[float, Field(gt=1)] = 3.0
-    entropy_coef: Annotated[float, Field(ge=0)] = 0.001
-    kl_coef: Annotated[float, Field(ge=0)] = 0.01
-    """Weight of the k3 estimator of KL to the reference, in the loss; 0 = no reference model is kept."""
-    value_clip: Annotated[float, Field(gt=0)] | None = None
-    """Clip of value updates around the old values; None = off. The reference's 0.5 is tight for returns of scale 10."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 = torch's choice."""
-    deterministic: bool = True
-    """Deterministic kernels: a resumed run equals the uninterrupted one bit for bit on CPU."""
-    checkpoint_every: Positive = 1
-    """Iterations between checkpoints; also the acknowledgement batch, so it bounds what a crash repeats."""
-    adopt_checkpoint: bool = False
-    """Go on from the newest checkpoint although the broker's data is another run's: what was in flight is gone."""
-    keep_checkpoints: Positive = 3
-    keep_weights: Positive = 4
-    """Published weight versions kept on disk."""
-    lease_ttl_s: Seconds = 6.0
-    """A learner that does not renew its lease for this long may be replaced."""
-    critic_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port of the critic service; 0 = any. Filled in by `hiper up`."""
-    batch_timeout_s: Seconds = 1800.0
-    """A batch that does not arrive for this long is reported as a stall, with what is missing."""
 
 
 class EvaluationSettings(Section):

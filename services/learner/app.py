@@ -21,10 +21,10 @@ from hiper.vocabulary import Stream
 from services.learner.checkpoint import newest_generation
 from services.learner.critic_service import SERVICE, CriticServicer
 from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
-from services.learner.model import Critic, load_causal_lm
+from services.learner.model import Critic, load_causal_lm, set_attention
 from services.learner.panels import choose_panels
 from services.learner.tasks import TaskPlan
-from services.learner.trainer import Trainer
+from services.learner.trainer import Models, Trainer
 
 __all__ = ["build_trainer", "main"]
 
@@ -129,7 +129,12 @@ def build_trainer(config: RunConfig) -> Trainer:
     if settings.kl_coef > 0:
         dtype = getattr(torch, settings.dtype)
         reference = load_causal_lm(config.model, config.model.path, dtype, device).requires_grad_(False)
-    return Trainer(actor, critic, reference, settings, config.seed)
+    for model in (actor, critic and critic.backbone, reference):
+        if model is not None:
+            set_attention(model, settings.attention)
+    # Greedy sampling has no log-probabilities of its own; the engine records those of the plain softmax.
+    temperature = config.rollout.sampling.temperature or 1.0
+    return Trainer(Models(actor, critic, reference, temperature), settings, config.seed)
 
 
 def _prepare_torch(settings: LearnerSettings, seed: int) -> torch.device:

@@ -46,9 +46,9 @@ class CheckpointStore:
         state.serial += 1
 
         def write(directory: Path) -> None:
-            for name, (model, optimiser) in trainer.trained.items():
-                save_file(_tensors(model), directory / f"{name}.safetensors")
-                save_file(_optimiser_tensors(optimiser), directory / f"{name}_optimiser.safetensors")
+            for name, backend in trainer.trained.items():
+                save_file(backend.model_tensors(), directory / f"{name}.safetensors")
+                save_file(backend.optimiser_tensors(), directory / f"{name}_optimiser.safetensors")
             write_json(directory / _STATE, state.to_json())
             failpoint(Failpoint.LEARNER_DURING_CHECKPOINT)
 
@@ -84,9 +84,10 @@ class CheckpointStore:
             if not (directory / f"{name}.safetensors").exists():
                 raise IntegrityError(f"{directory} holds no {name}: it was written under another hae.estimator")
         try:
-            for name, (model, optimiser) in trainer.trained.items():
-                _restore_model(model, _load(directory / f"{name}.safetensors"))
-                _restore_optimiser(optimiser, _load(directory / f"{name}_optimiser.safetensors"))
+            for name, backend in trainer.trained.items():
+                backend.restore(
+                    _load(directory / f"{name}.safetensors"), _load(directory / f"{name}_optimiser.safetensors")
+                )
         except (RuntimeError, KeyError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise IntegrityError(f"{directory} does not fit the configured model: {first_line}") from error
@@ -104,42 +105,6 @@ class CheckpointStore:
         for generation in self._root.glob("g[0-9]*"):
             if not any(generation.iterdir()):
                 generation.rmdir()
-
-
-def _tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name, tied ones once."""
-    distinct: dict[int, tuple[str, torch.Tensor]] = {}
-    for name, tensor in model.state_dict().items():
-        distinct.setdefault(tensor.data_ptr(), (name, tensor))
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in distinct.values()}
-
-
-def _restore_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Copy into the tensors of `model`, so that tied ones stay tied. Raises RuntimeError unless all of them are met."""
-    missing = _tensors(model).keys() - tensors.keys()
-    if missing:
-        raise RuntimeError(f"{len(missing)} tensors are missing, {min(missing)} among them")
-    model.load_state_dict(tensors, strict=False)
-    unknown = tensors.keys() - model.state_dict().keys()
-    if unknown:
-        raise RuntimeError(f"{len(unknown)} tensors are unknown, {min(unknown)} among them")
-
-
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimiser.state_dict()["state"]
-    return {
-        f"{index}.{name}": tensor.detach().cpu().contiguous()
-        for index, slots in state.items()
-        for name, tensor in slots.items()
-    }
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:

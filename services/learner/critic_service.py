@@ -11,7 +11,7 @@ from hiper._proto.critic.v1 import critic_service_pb2 as pb
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.errors import IntegrityError, RunStateError
 from hiper.metrics import counter
-from services.learner.model import TokenRow
+from services.learner.packing import TokenRow
 from services.learner.rows import token_row
 from services.learner.trainer import Trainer
 

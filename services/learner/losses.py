@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PolicyTerms", "k3", "policy_terms", "value_errors"]
+__all__ = ["ImportanceWeights", "PolicyTerms", "importance_weights", "k3", "policy_terms", "value_errors"]
 
 _K3_CAP = 10.0
 _LOG_RATIO_CAP = 20.0
@@ -44,6 +44,27 @@ def policy_terms(
         clipped_high=clipped > plain,
         clipped_dual=negative & (bounded < pessimistic),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportanceWeights:
+    """What sampled tokens weigh under the policy that is updated, [R] each."""
+
+    weights: Tensor
+    """Factors of the surrogate."""
+    capped: Tensor
+    """True where the ratio was over the cap."""
+
+
+def importance_weights(proximal: Tensor, behaviour: Tensor, *, cap: float, mask: bool) -> ImportanceWeights:
+    """Return pi_proximal / pi_behaviour per token from their log-probabilities [R], at most `cap`.
+
+    A ratio over the cap counts as the cap, or with `mask` as 0. The other direction needs no bound: a weight near 0
+    only takes a token out.
+    """
+    ratio = (proximal - behaviour).clamp(-_LOG_RATIO_CAP, _LOG_RATIO_CAP).exp()
+    capped = ratio > cap
+    return ImportanceWeights(torch.where(capped, 0.0, ratio) if mask else ratio.clamp(max=cap), capped)
 
 
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:

@@ -1,76 +1,25 @@
-"""Actor and critic as functions of padded token batches.
+"""Actor and critic as functions of packed token batches.
 
-Rows are padded on the right and carry no attention mask: under causal attention no real token sees what follows it.
 Only response positions pass the actor's output layer, so prompt logits are never made. Log-probabilities, entropies
 and the critic's head are float32 whatever type the layers compute in.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from hiper.config.sections import ModelSettings
 from hiper.errors import DependencyError
+from services.learner.attention import PACKED, boundary_arguments
+from services.learner.logprobs import OutputLayer, logprobs_and_entropy
+from services.learner.packing import PackedBatch
 
-__all__ = ["HEADS", "Critic", "PaddedBatch", "TokenRow", "load_causal_lm", "pad", "read_values", "response_logprobs"]
+__all__ = ["HEADS", "Actor", "Critic", "load_causal_lm", "read_values", "response_logprobs", "set_attention"]
 
 HEADS = ("low", "high", "switch")
 """Order of the critic's outputs."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenRow:
-    """A prompt and its response, as token ids (int32). An empty response is a bare prompt."""
-
-    prompt: NDArray[np.int32]
-    response: NDArray[np.int32]
-    value_low_position: int = 0
-    """Response token whose preceding hidden state gives V_low."""
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.response)
-
-    def value_prefix(self) -> "TokenRow":
-        """Return the row up to the last token a value is read at: the critic needs no more of it."""
-        return TokenRow(self.prompt, self.response[: self.value_low_position], self.value_low_position)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PaddedBatch:
-    """Rows padded to one width. B rows, W positions, R response tokens in all, in row order."""
-
-    ids: Tensor
-    """[B, W] token ids."""
-    predicts: Tensor
-    """[B, W] True where the hidden state predicts a response token; R of them."""
-    targets: Tensor
-    """[R] the response tokens."""
-    prompt_end: Tensor
-    """[B] position of the last prompt token: V_high and V_switch are read there."""
-    low_read: Tensor
-    """[B] position V_low is read at."""
-
-
-def pad(rows: Sequence[TokenRow], device: torch.device) -> PaddedBatch:
-    """Lay rows side by side."""
-    width = max(len(row) for row in rows)
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    predicts = np.zeros((len(rows), width), dtype=bool)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.prompt)] = row.prompt
-        ids[i, len(row.prompt) : len(row)] = row.response
-        predicts[i, len(row.prompt) - 1 : len(row) - 1] = True
-    prompt_end = np.array([len(row.prompt) - 1 for row in rows])
-    low_read = prompt_end + np.array([row.value_low_position for row in rows])
-    targets = np.concatenate([row.response for row in rows]).astype(np.int64)
-    tensors = [torch.from_numpy(array).to(device) for array in (ids, predicts, targets, prompt_end, low_read)]
-    return PaddedBatch(*tensors)
 
 
 def load_causal_lm(settings: ModelSettings, path: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -85,13 +34,46 @@ def load_causal_lm(settings: ModelSettings, path: str, dtype: torch.dtype, devic
     return model.to(device).eval()
 
 
-def response_logprobs(model: PreTrainedModel, batch: PaddedBatch) -> tuple[Tensor, Tensor]:
-    """Return log-probability [R] of every response token and entropy [R] of its distribution, in nats, float32."""
-    hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state[batch.predicts]
-    logits = model.get_output_embeddings()(hidden).float()
-    logprobs = torch.log_softmax(logits, dim=-1)
-    entropy = -(logprobs.exp() * logprobs).sum(dim=-1)
-    return logprobs.gather(1, batch.targets[:, None]).squeeze(1), entropy
+def set_attention(model: PreTrainedModel, attention: str) -> None:
+    """Choose how `model` attends (`learner.attention`). Raises `DependencyError` where the package is missing."""
+    try:
+        model.set_attn_implementation(PACKED if attention == "packed" else attention)
+    except (ImportError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise DependencyError(
+            f"learner.attention '{attention}': {first_line}", "use learner.attention packed"
+        ) from error
+
+
+class Actor(nn.Module):
+    """A language model as a policy: log-probabilities and entropies of responses."""
+
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+        """`temperature` is the one tokens were sampled at: the policy is what samples."""
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Return log-probability [R] of every response token and entropy [R], in nats, float32."""
+        return response_logprobs(self.model, batch, self.temperature)
+
+
+def response_logprobs(model: PreTrainedModel, batch: PackedBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return log-probability [R] of every response token and entropy [R] of its distribution, in nats, float32.
+
+    `temperature` is the one the tokens were sampled at: the policy is what samples.
+    """
+    hidden = _hidden_states(model.base_model, batch)[batch.predicts]
+    output = model.get_output_embeddings()
+    layer = OutputLayer(output.weight, getattr(output, "bias", None), temperature)
+    return logprobs_and_entropy(hidden, layer, batch.targets)
+
+
+def _hidden_states(backbone: PreTrainedModel, batch: PackedBatch) -> Tensor:
+    """[T, d]"""
+    hidden: Tensor = backbone(input_ids=batch.ids[None], **boundary_arguments(batch)).last_hidden_state[0]
+    return hidden
 
 
 class Critic(nn.Module):
@@ -110,16 +92,15 @@ class Critic(nn.Module):
         device = model.device
         return cls(model.base_model).to(device)
 
-    def forward(self, batch: PaddedBatch) -> Tensor:
+    def forward(self, batch: PackedBatch) -> Tensor:
         """Return [B, 3] values: low at `low_read`, high and switch at `prompt_end`."""
-        return read_values(self.head, self.backbone(input_ids=batch.ids, use_cache=False).last_hidden_state, batch)
+        return read_values(self.head, _hidden_states(self.backbone, batch), batch)
 
 
-def read_values(head: nn.Linear, hidden: Tensor, batch: PaddedBatch) -> Tensor:
-    """Read the three heads off hidden states [B, W, d] at their positions."""
-    rows = torch.arange(len(batch.ids), device=hidden.device)
+def read_values(head: nn.Linear, hidden: Tensor, batch: PackedBatch) -> Tensor:
+    """Read the three heads off hidden states [T, d] at their positions."""
     # Bfloat16 would round a return of 10 to the nearest 1/16.
     with torch.autocast(hidden.device.type, enabled=False):
-        low = head(hidden[rows, batch.low_read].float())[:, :1]
-        before = head(hidden[rows, batch.prompt_end].float())[:, 1:]
+        low = head(hidden[batch.low_read].float())[:, :1]
+        before = head(hidden[batch.prompt_end].float())[:, 1:]
     return torch.cat([low, before], dim=1)

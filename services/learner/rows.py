@@ -16,7 +16,7 @@ from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory, Turn
 from hiper.advantages.tokens import TokenTargets, TurnSpans, level_tokens, token_targets
 from hiper.errors import IntegrityError
 from hiper.vocabulary import Level, TokenSpan
-from services.learner.model import TokenRow
+from services.learner.packing import TokenRow
 
 __all__ = ["TrainRow", "rows_of", "token_row"]
 

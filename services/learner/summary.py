@@ -66,6 +66,9 @@ _GAUGES = {
     "learner_success_ratio": "success",
     "learner_entropy": "entropy",
     "learner_logprob_mismatch_kl": "logprob_mismatch_kl",
+    "learner_tokens_per_second": "tokens_per_second",
+    "learner_mfu_ratio": "mfu",
+    "learner_memory_peak_bytes": "memory_peak_bytes",
 }
 
 
@@ -85,6 +88,9 @@ def export(line: Mapping[str, float]) -> None:
         gauge("learner_ratio").labels(stat="mean").set(line["ratio"])
         gauge("learner_clip_fraction").labels(side="ppo").set(line["clip_fraction"])
         gauge("learner_clip_fraction").labels(side="dual").set(line["dual_clip_fraction"])
+    for stat in ("weight", "capped_fraction", "effective_share"):
+        if f"importance_{stat}" in line:
+            gauge("learner_importance").labels(stat=stat).set(line[f"importance_{stat}"])
     for model in ("actor", "critic"):
         if f"{model}_grad_norm" in line:
             gauge("learner_grad_norm").labels(model=model).set(line[f"{model}_grad_norm"])

@@ -2,7 +2,10 @@
 
 from collections import defaultdict
 
+import torch
 from torch import Tensor
+
+from services.learner.backend import Ranks
 
 __all__ = ["Tally"]
 
@@ -18,14 +21,20 @@ class Tally:
         """Add to the sum of `name`."""
         self._sums[name] += amount
 
-    def weigh(self, name: str, weight: float) -> None:
-        """Make `name` a mean, and add to what its sum is divided by."""
-        self._weights[name] += weight
-
     def mean(self, name: str, values: Tensor) -> None:
         """Add every value of a tensor to the mean of `name`."""
-        self.add(name, float(values.sum()))
-        self.weigh(name, values.numel())
+        self._sums[name] += float(values.sum())
+        self._weights[name] += values.numel()
+
+    def over(self, ranks: Ranks) -> "Tally":
+        """Return this tally and those of all other ranks, which hold the same names, together."""
+        names, means = sorted(self._sums), sorted(self._weights)
+        own = [self._sums[name] for name in names] + [self._weights[name] for name in means]
+        total = ranks.sum(torch.tensor(own, dtype=torch.float64)).tolist()
+        result = Tally()
+        result._sums.update(zip(names, total[: len(names)], strict=True))
+        result._weights.update(zip(means, total[len(names) :], strict=True))
+        return result
 
     def result(self) -> dict[str, float]:
         """Return sums, and means of what has a weight; a mean without observations is left out."""

@@ -15,7 +15,7 @@ from hiper.errors import RunStateError
 from hiper.streams import Broker, LeaseLost
 from hiper.vocabulary import Stream
 from hiper.weights import verify
-from services.learner import checkpoint
+from services.learner import checkpoint, passes
 from services.learner import intake as intake_module
 
 
@@ -265,15 +265,15 @@ async def test_stop_during_an_update_loses_nothing(
     expected = await uninterrupted(tmp_path)
     async with world.playing():
         first = await world.learner()
-        stop, loop, real = asyncio.Event(), asyncio.get_running_loop(), first.trainer._pad
+        stop, loop, real = asyncio.Event(), asyncio.get_running_loop(), passes.pack
 
-        def pad(rows, part):
-            if first.loop._state.version == 2:
+        def pack(rows, device):
+            if first.loop._state.version == 2 and not stop.is_set():
                 loop.call_soon_threadsafe(stop.set)
                 assert first.trainer._interrupted.wait(DEADLINE_S)
-            return real(rows, part)
+            return real(rows, device)
 
-        monkeypatch.setattr(first.trainer, "_pad", pad)
+        monkeypatch.setattr(passes, "pack", pack)
         await first.loop.recover()
         await asyncio.wait_for(first.loop.run(stop), 30)
         assert not first.loop.finished

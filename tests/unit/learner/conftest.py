@@ -3,10 +3,11 @@
 import pytest
 import torch
 from learner_made import tiny_model
+from transformers import PreTrainedModel
 
 from hiper.config.sections import LearnerSettings, OptimiserSettings
 from services.learner.model import Critic
-from services.learner.trainer import Trainer
+from services.learner.trainer import Models, Trainer
 
 
 @pytest.fixture
@@ -25,8 +26,9 @@ def settings() -> LearnerSettings:
 def make_trainer(settings: LearnerSettings):
     torch.set_num_threads(1)
 
-    def make(*, critic: bool = True) -> Trainer:
-        kept = Critic.from_causal_lm(tiny_model()) if critic else None
-        return Trainer(tiny_model(), kept, tiny_model(), settings, seed=3)
+    def make(*, with_critic: bool = True, model: PreTrainedModel | None = None, **changes) -> Trainer:
+        kept = Critic.from_causal_lm(tiny_model()) if with_critic else None
+        models = Models(model or tiny_model(), kept, tiny_model())
+        return Trainer(models, settings.model_copy(update=changes), seed=3)
 
     return make

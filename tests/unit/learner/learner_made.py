@@ -6,11 +6,12 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from hiper._proto.common.v1.types_pb2 import LevelValues, TokenSpan
 from hiper._proto.trajectory.v1.trajectory_pb2 import Outcome, Task, Trajectory, Turn
+from services.learner.model import set_attention
 
 VOCABULARY = 40
 
 
-def tiny_model(seed: int = 0, layers: int = 2) -> Qwen2ForCausalLM:
+def tiny_model(seed: int = 0, layers: int = 2, kv_heads: int = 2) -> Qwen2ForCausalLM:
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=VOCABULARY,
@@ -18,11 +19,13 @@ def tiny_model(seed: int = 0, layers: int = 2) -> Qwen2ForCausalLM:
         intermediate_size=32,
         num_hidden_layers=layers,
         num_attention_heads=2,
-        num_key_value_heads=2,
+        num_key_value_heads=kv_heads,
         max_position_embeddings=64,
         tie_word_embeddings=True,
     )
-    return Qwen2ForCausalLM(config).eval()
+    model = Qwen2ForCausalLM(config).eval()
+    set_attention(model, "packed")
+    return model
 
 
 def make_turn(random: np.random.Generator, index: int) -> Turn:

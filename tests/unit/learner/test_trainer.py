@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM
 
 from hiper.errors import RunStateError
 from services.learner.checkpoint import CheckpointStore
-from services.learner.model import Critic, pad, response_logprobs
-from services.learner.packing import micro_batches, minibatches
+from services.learner.model import Critic, response_logprobs
+from services.learner.packing import pack
 from services.learner.publish import save_model
 from services.learner.rows import rows_of
 from services.learner.state import RunState
-from services.learner.trainer import Trainer
+from services.learner.trainer import Models, Trainer
 
 
 def parameters(trainer) -> list[torch.Tensor]:
@@ -39,9 +39,9 @@ def test_update_improves_what_it_was_told_to(make_trainer) -> None:
     for head in ("low", "high", "switch"):
         assert last[f"value_loss_{head}"] < first[f"value_loss_{head}"]
     before, after = tiny_model(), trainer.actor
-    padded = pad([row.tokens for row in batch], torch.device("cpu"))
+    packed = pack([row.tokens for row in batch], torch.device("cpu"))
     with torch.no_grad():
-        moved = response_logprobs(after, padded)[0] - response_logprobs(before, padded)[0]
+        moved = response_logprobs(after, packed)[0] - response_logprobs(before, packed)[0]
     advantages = torch.from_numpy(np.concatenate([row.advantages for row in batch]))
     assert float((moved * advantages).sum()) > 0, "probability moved towards positive advantages"
 
@@ -75,9 +75,8 @@ def test_values_are_read_at_their_positions(make_trainer) -> None:
     np.testing.assert_allclose(trainer.values([row.tokens])[0][0], [x.item() for x in expected], atol=1e-5)
 
 
-def test_critic_warm_up_leaves_the_actor_alone(make_trainer, settings) -> None:
-    trainer = make_trainer()
-    trainer._settings = settings.model_copy(update={"critic_warmup_iterations": 1})
+def test_critic_warm_up_leaves_the_actor_alone(make_trainer) -> None:
+    trainer = make_trainer(critic_warmup_iterations=1)
     before = parameters(trainer)
     trainer.update(rows(0), 0)
     assert same(before[: len(list(trainer.actor.parameters()))], list(trainer.actor.parameters()))
@@ -126,7 +125,7 @@ def without_targets(version: int):
 
 
 def test_without_a_critic_the_actor_learns_the_same(make_trainer) -> None:
-    alone, both = make_trainer(critic=False), make_trainer()
+    alone, both = make_trainer(with_critic=False), make_trainer()
     batch = without_targets(0)
     metrics = alone.update(batch, 0)
     both.update(batch, 0)
@@ -140,11 +139,11 @@ def test_without_a_critic_the_actor_learns_the_same(make_trainer) -> None:
 
 
 def test_a_checkpoint_without_a_critic_resumes_a_run_without_and_no_other(make_trainer, tmp_path) -> None:
-    store, trainer = CheckpointStore(tmp_path, keep=2), make_trainer(critic=False)
+    store, trainer = CheckpointStore(tmp_path, keep=2), make_trainer(with_critic=False)
     trainer.update(without_targets(0), 0)
     store.save(trainer, RunState(version=1), generation=1)
     assert not list(tmp_path.rglob("*critic*"))
-    resumed = make_trainer(critic=False)
+    resumed = make_trainer(with_critic=False)
     assert store.load(resumed) is not None
     for run in (trainer, resumed):
         run.update(without_targets(1), 1)
@@ -182,23 +181,11 @@ def test_truncated_checkpoint_is_skipped_then_refused_in_one_line(make_trainer, 
     assert "\n" not in str(caught.value)
 
 
-def test_packing_covers_every_row_once_within_the_bound() -> None:
-    lengths = list(np.random.default_rng(0).integers(1, 60, 100))
-    parts = micro_batches(lengths, np.arange(100), 200)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(100))
-    assert all(len(part) * max(lengths[i] for i in part) <= 200 for part in parts)
-    minis = minibatches(100, 30, (1, 2))
-    assert sorted(np.concatenate(minis).tolist()) == list(range(100))
-    assert [len(m) for m in minis] == [25] * 4
-
-
 def one_step(settings, make_trainer, **changes):
     """A trainer that takes a single optimiser step per model and update."""
     whole = {"epochs": 1, "minibatch_rows": 1000}
-    trainer = make_trainer()
     actor, critic = settings.actor.model_copy(update=whole), settings.critic.model_copy(update=whole)
-    trainer._settings = settings.model_copy(update={"actor": actor, "critic": critic, **changes})
-    return trainer
+    return make_trainer(**{"actor": actor, "critic": critic, **changes})
 
 
 def test_losses_are_means_over_the_whole_mini_batch(make_trainer, settings) -> None:
@@ -233,16 +220,15 @@ def test_kl_term_pulls_back_to_the_reference(make_trainer, settings) -> None:
     assert distances[-1] < 0.8 * distances[0]
 
 
-def test_value_clip_is_reported(make_trainer, settings) -> None:
-    trainer = make_trainer()
-    trainer._settings = settings.model_copy(update={"value_clip": 0.01})
+def test_value_clip_is_reported(make_trainer) -> None:
+    trainer = make_trainer(value_clip=0.01)
     assert trainer.update(rows(0), 0)["value_clip_fraction"] > 0.5
 
 
 def test_mismatch_with_the_engine_is_measured(make_trainer) -> None:
     trainer, batch = make_trainer(), rows(0)
     with torch.no_grad():
-        exact = response_logprobs(trainer.actor, pad([row.tokens for row in batch], torch.device("cpu")))[0].numpy()
+        exact = response_logprobs(trainer.actor, pack([row.tokens for row in batch], torch.device("cpu")))[0].numpy()
     agreeing = [replace(row, behaviour_logprobs=own) for row, own in zip(batch, np.split(exact, 16), strict=True)]
     metrics = make_trainer().update(agreeing, 0)
     assert metrics["logprob_abs_diff"] < 1e-5
@@ -258,9 +244,7 @@ def test_small_steps_survive_bfloat16_layers(make_trainer, settings) -> None:
     """At a rate of 1e-6 a bfloat16 weight would never change: its neighbours are 0.4 % away."""
     slow = settings.actor.model_copy(update={"lr": 1e-6})
     trainer = Trainer(
-        tiny_model(),
-        Critic.from_causal_lm(tiny_model()),
-        None,
+        Models(tiny_model(), Critic.from_causal_lm(tiny_model()), None),
         settings.model_copy(update={"dtype": "bfloat16", "actor": slow, "critic": slow}),
         seed=3,
     )
@@ -311,8 +295,8 @@ def test_published_weights_have_the_engines_type_and_tie(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_checkpoint_of_another_architecture_is_refused(make_trainer, settings, tmp_path, layers: int) -> None:
+def test_checkpoint_of_another_architecture_is_refused(make_trainer, tmp_path, layers: int) -> None:
     CheckpointStore(tmp_path, keep=2).save(make_trainer(), RunState(), generation=1)
-    other = Trainer(tiny_model(layers=layers), Critic.from_causal_lm(tiny_model()), None, settings, seed=3)
+    other = make_trainer(model=tiny_model(layers=layers))
     with pytest.raises(RunStateError, match="does not fit the configured model"):
         CheckpointStore(tmp_path, keep=2).load(other)
