@@ -67,6 +67,7 @@ def panels(form: FormatOption = Format.TEXT) -> None:
 def make(
     out: Annotated[Path, typer.Option("--out", help="File to write, .json or .json.gz.")],
     split: Annotated[str, typer.Option("--split", help="Split whose tasks it fixes.")],
+    train: Annotated[str | None, typer.Option("--train", help="Split it says to train on.")] = None,
     env: Env = "alfworld",
     data: Data = None,
     name: Annotated[str, typer.Option("--name", help="Name of the panel; default: <env>-<version>-<split>.")] = "",
@@ -79,7 +80,7 @@ def make(
 
     if not out.name.endswith((".json", ".json.gz")):
         raise ConfigError(f"{out}: a panel file ends with .json or .json.gz", "choose another --out")
-    made = make_panel(_open(env, data), split, name=name, max_steps=max_steps)
+    made = make_panel(_open(env, data), split, train=train, name=name, max_steps=max_steps)
     try:
         write_bytes(out, dump_panel(made, compress=out.suffix == ".gz"))
     except OSError as error:

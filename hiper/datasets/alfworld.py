@@ -15,7 +15,7 @@ from hiper.envs.alfworld.game import RefusedVersionError
 from hiper.envs.alfworld.model import Game
 from hiper.envs.alfworld.source import AlfworldFiles
 from hiper.envs.alfworld.storage import GAME_FILE, SPLITS
-from hiper.envs.panels import PanelTask, find_shipped
+from hiper.envs.panels import PanelTask, load_panel
 from hiper.errors import DataError
 from hiper.vocabulary import EnvName
 
@@ -56,8 +56,8 @@ def inspect_alfworld(path: Path, on_game: Callable[[int, int], None] = lambda _d
 
 
 def _published_games() -> dict[str, PanelTask]:
-    panels = (find_shipped(EnvName.ALFWORLD, _PUBLISHED, split) for split in SPLITS)
-    return {task.id: task for panel in panels if panel for task in panel.tasks}
+    panels = (load_panel(f"alfworld-{_PUBLISHED}-{split}") for split in SPLITS)
+    return {task.id: task for panel in panels for task in panel.tasks}
 
 
 def _look_at(source: AlfworldFiles, task_id: str, published: PanelTask | None, tally: _Tally) -> None:

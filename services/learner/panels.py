@@ -13,6 +13,7 @@ from typing import Protocol
 
 from hiper import logs
 from hiper.config import RunConfig
+from hiper.config.sections import EnvSettings
 from hiper.durable import write_bytes
 from hiper.envs.base import TaskPin
 from hiper.envs.panels import (
@@ -73,9 +74,9 @@ async def choose_panels(config: RunConfig, env: TaskLister) -> RunPanels:
     info, settings = await env.info(), config.evaluation
     named = load_panel(settings.panel) if settings.panel else None
     held_out = settings.split or ("" if named else held_out_split(info.splits))
-    evaluation = await _Choice(env, info, held_out, config.env.max_steps).settle(named)
+    evaluation = await _Choice(env, info, held_out, config.env).settle(named)
     beside = load_panel(config.env.train_panel) if config.env.train_panel else evaluation.beside
-    train = await _Choice(env, info, config.env.train_split, config.env.max_steps).settle(beside and beside.training())
+    train = await _Choice(env, info, config.env.train_split, config.env).settle(beside and beside.training())
     kept = config.env.task_types
     panels = RunPanels(
         train=train.of_types(kept),
@@ -133,11 +134,11 @@ class _Choice:
     env: TaskLister
     info: EnvInfo
     split: str
-    max_steps: int
+    settings: EnvSettings
 
     async def settle(self, named: Panel | None) -> _Settled:
         """Hold the panel that is named, or else shipped, against the data; make one if there is neither."""
-        panel = named or find_shipped(self.info.env, self.info.data_version, self.split)
+        panel = named or find_shipped(self.info.env, self.info.fingerprint, self.split, self.settings.train_split)
         return await (self._made() if panel is None else self._compared(panel))
 
     async def _made(self) -> _Settled:
@@ -148,7 +149,7 @@ class _Choice:
         if not pins:
             raise DataError(f"split '{self.split}' has no task", "choose another split or panel")
         fingerprint = self.info.fingerprint
-        panel = panel_of_pins(self.info.env, fingerprint, self.split, pins, max_steps=self.max_steps)
+        panel = panel_of_pins(self.info.env, fingerprint, self.split, pins, max_steps=self.settings.max_steps)
         return _Settled(panel, {pin.task_id: pin for pin in pins}, None)
 
     async def _compared(self, panel: Panel) -> _Settled:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from hiper.envs.base import TaskPin, TaskSource
-from hiper.envs.panels.model import Panel, PanelTask
+from hiper.envs.panels.model import Panel, PanelTask, overlap
 from hiper.errors import DataError
 
 __all__ = ["held_out_split", "make_panel", "panel_of_pins", "panel_task"]
@@ -21,12 +21,30 @@ def held_out_split(splits: Iterable[str]) -> str:
     raise DataError(f"no held-out split among {', '.join(known) or 'none'}", "set evaluation.split or evaluation.panel")
 
 
-def make_panel(source: TaskSource, split: str, *, name: str = "", max_steps: int = 50) -> Panel:
-    """The panel of all tasks of `split`, with full pins: every task is opened once. Raises `DataError`."""
+def make_panel(
+    source: TaskSource, split: str, *, train: str | None = None, name: str = "", max_steps: int = 50
+) -> Panel:
+    """The panel of all tasks of `split`, and those of split `train` to train on, with full pins: all are opened once.
+
+    Raises `DataError` for a split without tasks, and where the two have one in common.
+    """
+    tested = panel_of_pins(
+        source.env, source.fingerprint(), split, _full_pins(source, split), name=name, max_steps=max_steps
+    )
+    if train is None:
+        return tested
+    to_train_on = panel_of_pins(source.env, source.fingerprint(), train, _full_pins(source, train)).tasks
+    shared = overlap(tested.tasks, to_train_on)
+    if shared is not None:
+        raise DataError(f"{shared} of split '{split}' is also in split '{train}'", "choose disjoint splits")
+    return tested.beside(to_train_on)
+
+
+def _full_pins(source: TaskSource, split: str) -> list[TaskPin]:
     pins = [source.pin(task_id, full=True) for task_id in source.ids(split)]
     if not pins:
         raise DataError(f"split '{split}' has no task", f"splits here: {', '.join(source.splits())}")
-    return panel_of_pins(source.env, source.fingerprint(), split, pins, name=name, max_steps=max_steps)
+    return pins
 
 
 def panel_of_pins(

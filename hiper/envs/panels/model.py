@@ -102,6 +102,10 @@ class Panel(_Closed):
         """The panel to train on: `train` as a panel of its own where there is one, else this one."""
         return self._but(name=f"{self.name}/train", tasks=self.train, train=()) if self.train else self
 
+    def beside(self, train: tuple[PanelTask, ...]) -> "Panel":
+        """The panel that says to train on `train`, sorted tasks of which it has none itself."""
+        return self._but(train=train)
+
     def subset(self, ids: Set[str]) -> "Panel":
         """The panel of some of its tasks, at least one: another panel, with a hash and a name of its own."""
         kept = tuple(task for task in self.tasks if task.id in ids)

@@ -1,6 +1,7 @@
 """The panels that come with the package, and panels by name or path."""
 
 import difflib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,11 @@ from hiper.errors import DataError
 __all__ = ["find_shipped", "load_panel", "shipped_panels"]
 
 _SUFFIXES = (".json", ".json.gz")
+_PAIRS = {
+    ("webshop-1000-test", "train"): "webshop-1000-products",
+    ("webshop-1000-test", "train_compat"): "webshop-1000-compat",
+}
+"""Panels that fix what is evaluated and what is trained on together."""
 
 
 @lru_cache(maxsize=1)
@@ -40,10 +46,20 @@ def load_panel(name: str) -> Panel:
         raise DataError(f"{path}: cannot be read: {error.strerror}", "name a panel file or a shipped panel") from error
 
 
-def find_shipped(env: str, version: str, split: str) -> Panel | None:
-    """The shipped panel of a split of this data, if there is one."""
-    name = f"{env}-{version}-{split}"
-    return _load_shipped(name) if name in _files() else None
+def find_shipped(env: str, data: Mapping[str, str], split: str, train: str = "train") -> Panel | None:
+    """The shipped panel of a split of this data, for those who train on split `train`; None if there is none.
+
+    `data` is the source's fingerprint. Under other rules or seeds than the panel's (another noun source, say) it is not
+    meant; data with other hashes is: holding it against the panel then says so.
+    """
+    plain = f"{env}-{data['version']}-{split}"
+    name = _PAIRS.get((plain, train), plain)
+    panel = _load_shipped(name) if name in _files() else None
+    return panel if panel and _rules(panel.data) == _rules(data) else None
+
+
+def _rules(data: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in data.items() if not name.endswith("_sha256")}
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,18 @@ def test_a_game_written_again_fits_by_its_texts(tree: Path) -> None:
     assert (match.by_bytes, match.by_content) == (2, 1)
 
 
+def test_a_panel_says_what_to_train_on_if_nothing_is_in_both() -> None:
+    source = SyntheticAlfworld(SplitSpec(train=6, valid=3))
+    panel = make_panel(source, "valid", train="train", name="both")
+    assert panel.training() == make_panel(source, "train", name="both/train")
+    assert (panel.tasks, panel.name) == (make_panel(source, "valid").tasks, "both")
+    assert check_panel(panel, source).tasks == 9
+    with pytest.raises(DataError, match="of split 'valid' is also in split 'valid'"):
+        make_panel(source, "valid", train="valid")
+    with pytest.raises(DataError, match="no split 'holiday'"):
+        make_panel(source, "valid", train="holiday")
+
+
 def test_an_altered_game_is_named(tree: Path) -> None:
     panel = make_panel(AlfworldFiles(tree), "valid_seen")
     game_file(tree, 2).write_text(json.dumps(document("heat")))
@@ -212,12 +225,39 @@ def test_shipped_panels_have_the_tasks_of_the_specification() -> None:
     assert {split: len(panel.tasks) for split, panel in panels.items()} == sizes
     for split, panel in panels.items():
         assert all(task.id.startswith(f"{split}/") for task in panel.tasks)
-        assert panel == find_shipped("alfworld", "2.1.2", split)
+        assert panel == find_shipped("alfworld", panel.data, split)
         others = [task for other in panels.values() if other is not panel for task in other.tasks]
         assert overlap(panel.tasks, others) is None
     kinds = [kind.value for kind in TaskType]
     seen = [task.id.split("/")[1].partition("-")[0] for task in panels["valid_seen"].tasks]
     assert [seen.count(kind) for kind in kinds] == [35, 13, 27, 16, 25, 24]
+
+
+def products(tasks: Sequence[PanelTask]) -> set[str]:
+    return {task.id.split("/")[1] for task in tasks}
+
+
+def test_shipped_shop_panels_train_on_other_goals_or_on_other_products() -> None:
+    by_product, compat = (load_panel(f"webshop-1000-{kind}") for kind in ("products", "compat"))
+    assert by_product.tasks == compat.tasks
+    assert len(by_product.tasks) == 500
+    assert (len(by_product.train), len(products(by_product.train))) == (745, 269)
+    assert not products(by_product.tasks) & products(by_product.train)
+    assert products(compat.tasks) & products(compat.train)
+    assert overlap(compat.tasks, compat.train) is None
+    assert set(by_product.train) < set(compat.train)
+    assert (compat.data["price_seed"], compat.data["order_seed"], compat.max_steps) == ("20240601", "233", 15)
+    assert all(task.figures.keys() == {"price", "price_upper", "ceiling"} for task in compat.tasks)
+    assert sum(task.ceiling is not None and task.ceiling < 1 for task in compat.tasks) == 20
+
+
+def test_the_default_panel_is_for_the_same_data_rules_and_training() -> None:
+    panel = load_panel("webshop-1000-products")
+    assert find_shipped("webshop", panel.data, "test") == panel
+    assert find_shipped("webshop", panel.data, "test", "train_compat") == load_panel("webshop-1000-compat")
+    assert find_shipped("webshop", {**panel.data, "nouns": "another rule"}, "test") is None
+    assert find_shipped("webshop", {**panel.data, "items_sha256": "0" * 64}, "test") == panel, "it stops the run"
+    assert find_shipped("webshop", panel.data, "train") is None
 
 
 def test_every_shipped_panel_is_whole_and_named_like_its_file() -> None:
