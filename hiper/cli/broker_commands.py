@@ -22,6 +22,7 @@ def _group() -> None:
 def acl(
     run: Annotated[str, typer.Option("--run", help="Name of the run the users may work on.")],
     secrets: Annotated[Path, typer.Option("--secrets", help="Folder with one file per user, the password in it.")],
+    output: Annotated[Path | None, typer.Option("--output", help="File to write, readable by its owner only.")] = None,
 ) -> None:
     """Print an ACL file for a Redis or Valkey server: one user per service, with the rights it needs.
 
@@ -38,4 +39,14 @@ def acl(
                 f"no password for user '{user}': cannot read {secrets / user}: {error.strerror}",
                 f"make one file for each of {', '.join(USERS)}",
             ) from error
-    sys.stdout.write(acl_file(run, passwords))
+    text = acl_file(run, passwords)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.touch(mode=0o600)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"cannot write {output}: {error.strerror}", "give --output a path in a folder you own"
+        ) from error
