@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.config import RunConfig
 from hiper.config.sections import LearnerSettings
+from hiper.errors import ConfigError, DataError
 from hiper.rpc import Listen, serve
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
@@ -97,8 +98,12 @@ async def _serving_values(context: ServiceContext, trainer: Trainer) -> AsyncIte
 
 
 async def _plan(config: RunConfig) -> TaskPlan:
+    """Raises `ConfigError` where settings, panels and data do not go together: starting again would not help."""
     async with EnvClient(config.env) as env:
-        return TaskPlan(config, await choose_panels(config, env))
+        try:
+            return TaskPlan(config, await choose_panels(config, env))
+        except DataError as error:
+            raise ConfigError(error.message, error.hint) from error
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
