@@ -16,15 +16,23 @@ TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXC
 """Codes that say nothing about the request: the peer is away, starting, or too slow."""
 
 
-def open_channel(address: str, token_file: Path | None = None, tls: TlsFiles | None = None) -> grpc.aio.Channel:
-    """Open a channel to `host:port`; it connects at the first call. Token and TLS default to what the variables say
-    (`HIPER_GRPC_TOKEN_FILE`, `hiper.rpc.tls`)."""
+def open_channel(
+    address: str, token_file: Path | None = None, tls: TlsFiles | None = None, server_name: str | None = None
+) -> grpc.aio.Channel:
+    """Open a channel to `host:port`; it connects at the first call.
+
+    Token and TLS default to what the variables say (`HIPER_GRPC_TOKEN_FILE`, `hiper.rpc.tls`). `server_name` is the
+    host the peer's certificate must be made out to, where that is not the one in `address`.
+    """
     path = token_file or token_file_from_environment()
     interceptors = [BearerClient(TokenFile(path))] if path else []
     files = tls or TlsFiles.from_environment()
+    options = client_options()
     if files is None:
-        return grpc.aio.insecure_channel(address, options=client_options(), interceptors=interceptors)
-    return grpc.aio.secure_channel(address, files.for_client(), options=client_options(), interceptors=interceptors)
+        return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
+    if server_name is not None:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    return grpc.aio.secure_channel(address, files.for_client(), options=options, interceptors=interceptors)
 
 
 def explain(error: grpc.aio.AioRpcError) -> str:

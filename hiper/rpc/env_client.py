@@ -20,9 +20,11 @@ from hiper import logs
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult, TaskPin
-from hiper.errors import ConfigError, IntegrityError, RemoteError, RunStateError
+from hiper.errors import IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
+from hiper.rpc.env_addresses import Directory
 from hiper.rpc.env_endpoint import SAME_DATA, EnvEndpoint, SessionLost
+from hiper.rpc.env_fleet import EnvFleet
 from hiper.rpc.patience import TryAgain, persist
 
 __all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep"]
@@ -30,8 +32,6 @@ __all__ = ["MAX_ACTION_BYTES", "EnvClient", "EnvInfo", "EnvStep"]
 MAX_ACTION_BYTES = 4096
 """Longer actions are cut before they are sent. No action on offer is that long, so the cut changes no outcome."""
 _PAGE = 1000
-_AVOID_S = 2.0
-"""How long a server that failed is chosen last."""
 
 EnvStep = StepResult
 """Answers are those of the environment interface, wherever the environment runs."""
@@ -80,11 +80,9 @@ class EnvClient:
     One session takes one call at a time; different sessions may be played concurrently.
     """
 
-    def __init__(self, settings: EnvSettings) -> None:
-        if not settings.addresses:
-            raise ConfigError("env.addresses is empty", "set HIPER_ENV__ADDRESSES='[\"host:port\"]'")
+    def __init__(self, settings: EnvSettings, directory: Directory | None = None) -> None:
         self._settings = settings
-        self._endpoints = [EnvEndpoint(address, settings) for address in settings.addresses]
+        self._fleet = EnvFleet(settings, directory or Directory(settings.addresses))
         self._sessions: dict[str, _Session] = {}
         self._nonce = uuid.uuid4().hex[:8]
         self._log = logs.get()
@@ -98,8 +96,7 @@ class EnvClient:
     async def aclose(self) -> None:
         """Free every session and close the channels."""
         await asyncio.gather(*(self.close(session_id) for session_id in list(self._sessions)))
-        for endpoint in self._endpoints:
-            await endpoint.aclose()
+        await self._fleet.aclose()
 
     async def info(self) -> EnvInfo:
         """Describe a server that answers."""
@@ -165,11 +162,12 @@ class EnvClient:
         if session is None or session.placement is None:
             return
         placement = session.placement
-        self._leave(session)
         try:
             await placement.endpoint.close(placement.wire_id)
         except (SessionLost, RemoteError) as error:
             self._log.info("session left to its lease", session=session_id, error=str(error))
+        finally:
+            self._leave(session)
 
     def _session(self, session_id: str) -> _Session:
         session = self._sessions.get(session_id)
@@ -187,21 +185,20 @@ class EnvClient:
             return await placement.endpoint.step(item, placement.incarnation)
         except SessionLost as error:
             self._leave(session)
-            self._avoid(placement.endpoint, error)
+            self._fleet.avoid(placement.endpoint, error)
             raise
 
     async def _place(self, session: _Session) -> EnvStep:
         """Put `session` on a server and replay what was played; returns the answer to the last action."""
-        endpoint = self._pick()
-        endpoint.sessions += 1  # at once, so that sessions opened together spread
+        endpoint = await self._fleet.pick()
         try:
             placement, answer = await self._replay(session, endpoint)
             if session.digest:
                 self._check_replay(session, answer, endpoint)
         except BaseException as error:
-            endpoint.sessions -= 1
+            endpoint.in_use -= 1
             if isinstance(error, TryAgain):
-                self._avoid(endpoint, error)
+                self._fleet.avoid(endpoint, error)
             raise
         session.placement = placement
         return answer
@@ -234,35 +231,27 @@ class EnvClient:
         counter("rollout_env_recoveries_total").inc()
         self._log.info("session rebuilt", session=session.session_id, peer=endpoint.address, turns=len(session.actions))
 
-    def _pick(self) -> EnvEndpoint:
-        now = asyncio.get_running_loop().time()
-        return min(self._endpoints, key=lambda e: (max(e.avoid_until - now, 0.0), e.sessions))
-
-    def _avoid(self, endpoint: EnvEndpoint, error: Exception) -> None:
-        now = asyncio.get_running_loop().time()
-        if endpoint.avoid_until < now:  # one line for a server, not one for each of its sessions
-            self._log.warning("env server failed, trying others and again", peer=endpoint.address, error=str(error))
-        endpoint.avoid_until = now + _AVOID_S
-
     def _leave(self, session: _Session) -> None:
         if session.placement is not None:
-            session.placement.endpoint.sessions -= 1
+            session.placement.endpoint.in_use -= 1
             session.placement = None
 
     async def _anywhere(self, call: str, ask: Callable[[EnvEndpoint], Awaitable[Answer]]) -> Answer:
         async def attempt() -> Answer:
-            endpoint = self._pick()
+            endpoint = await self._fleet.pick()
             try:
                 return await ask(endpoint)
             except SessionLost as error:
-                self._avoid(endpoint, error)
+                self._fleet.avoid(endpoint, error)
                 raise
+            finally:
+                endpoint.in_use -= 1
 
         return await self._persist(call, attempt)
 
     async def _persist(self, call: str, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
         budget_s = self._settings.unavailable_timeout_s
-        peers = ", ".join(endpoint.address for endpoint in self._endpoints)
+        peers = ", ".join(self._settings.addresses)
 
         def give_up(last: str) -> RemoteError:
             return RemoteError(

@@ -20,6 +20,7 @@ from hiper.envs.base import StepResult
 from hiper.errors import DataError, IntegrityError, RemoteError
 from hiper.rpc.batcher import Batcher
 from hiper.rpc.channel import TRANSIENT, explain, open_channel
+from hiper.rpc.env_addresses import Place
 from hiper.rpc.patience import TryAgain
 from hiper.rpc.reasons import EnvReason
 
@@ -50,14 +51,14 @@ class _HasStatus(Protocol):
 class EnvEndpoint:
     """Calls to one server. Every method has a deadline and may be repeated."""
 
-    def __init__(self, address: str, settings: EnvSettings) -> None:
-        self.address = address
-        self.sessions = 0
-        """Sessions the client has placed here."""
+    def __init__(self, place: Place, settings: EnvSettings) -> None:
+        self.address = place.address
+        self.in_use = 0
+        """Sessions the client has placed here, and calls about no session."""
         self.avoid_until = 0.0
         """Loop time before which other servers are preferred."""
         self._settings = settings
-        self._channel = open_channel(address)
+        self._channel = open_channel(place.address, server_name=place.server_name)
         self._stub = stubs.EnvServiceStub(self._channel)
         self._creates = Batcher(self._send_creates, settings.max_items)
         self._resets = Batcher(self._send_resets, settings.max_items)

@@ -12,6 +12,7 @@ from hiper.envs.base import StepResult, TaskSource
 from hiper.envs.configured import open_configured_source
 from hiper.errors import ConfigError, DataError, IntegrityError, RemoteError, RunStateError
 from hiper.metrics import counter
+from hiper.rpc.env_addresses import Directory
 from hiper.rpc.env_client import EnvClient
 
 TURNS = 6
@@ -74,6 +75,35 @@ async def test_sessions_spread_over_servers_and_stick_to_theirs() -> None:
             await asyncio.gather(*(client.step(f"s{n}", "look") for n in range(8)))
             assert (len(one.table), len(two.table)) == (4, 4)
         assert (len(one.table), len(two.table)) == (0, 0)
+
+
+async def test_servers_behind_a_name_are_used_as_they_come_and_left_as_they_go() -> None:
+    names = ["127.0.0.1"]
+
+    async def ask(_host: str, _port: int) -> list[str]:
+        return names
+
+    async with in_process(settings()) as one:
+        port = one.address.rpartition(":")[2]
+        directory = Directory((f"dns:///env:{port}",), ask=ask, refresh_s=0)
+        async with (
+            in_process(settings(), address=f"127.0.0.2:{port}") as two,
+            EnvClient(settings(), directory) as client,
+        ):
+            task_id = one.source.ids("train")[0]
+            first = await client.open("a", task_id, seed=0, max_steps=50)
+            names.append("127.0.0.2")
+            await client.open("b", task_id, seed=0, max_steps=50)
+            assert (len(one.table), len(two.table)) == (1, 1)
+            names.remove("127.0.0.1")  # no new sessions there, and those it has stay
+            await client.open("c", task_id, seed=0, max_steps=50)
+            await client.open("d", task_id, seed=0, max_steps=50)
+            await client.step("a", first.admissible[0])
+            assert (len(one.table), len(two.table)) == (1, 3)
+            for session_id in "abcd":
+                await client.close(session_id)
+            assert (len(one.table), len(two.table)) == (0, 0)
+            assert (await client.info()).sessions == 0
 
 
 async def test_a_killed_and_restarted_server_is_not_noticed_by_the_player(env_process: Process) -> None:

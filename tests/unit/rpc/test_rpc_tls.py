@@ -44,6 +44,7 @@ async def test_both_ends_must_show_a_certificate_of_the_authority(pki: Path) -> 
         await turned_away(open_channel(server.address))  # plain text
         await turned_away(open_channel(server.address, tls=files(pki, "stranger")))  # the server refuses the client
         await turned_away(open_channel(server.address, tls=files(pki, "client", "other-ca")))  # and the other way round
+        await turned_away(open_channel(server.address, tls=files(pki, "client"), server_name="made-out-to-another"))
         anonymous = grpc.ssl_channel_credentials((pki / "ca.pem").read_bytes())
         await turned_away(grpc.aio.secure_channel(server.address, anonymous))
 
