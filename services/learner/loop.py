@@ -34,10 +34,12 @@ from services.learner.summary import batch_summary, explained_variance, export, 
 from services.learner.tasks import TaskPlan, eval_batch_id, train_batch_id
 from services.learner.trainer import Metrics, Trainer
 
-__all__ = ["CHECKPOINTS", "LearnerLoop", "Ports"]
+__all__ = ["CHECKPOINTS", "REMIND_S", "LearnerLoop", "Ports"]
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints."""
+REMIND_S = 30.0
+"""A learner that waits this long says again what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +104,20 @@ class LearnerLoop:
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until the run is finished or `stop` is set."""
         issued_at = -1
-        waiting_since = time.monotonic()
+        waiting_since = reminded = time.monotonic()
         while not self.finished and not stop.is_set():
             if self._state.version > issued_at:
                 await self._issue()
-                issued_at, waiting_since = self._state.version, time.monotonic()
+                issued_at = self._state.version
+                waiting_since = reminded = time.monotonic()
             waited_s = time.monotonic() - waiting_since
             if await self._advance(waited_s, stop):
-                waiting_since = time.monotonic()
+                waiting_since = reminded = time.monotonic()
             else:
                 self._check_stall(waited_s)
+                if time.monotonic() - reminded > REMIND_S:
+                    await self._remind()
+                    reminded = time.monotonic()
                 await self._intake.receive(self._state)
         if self.finished:
             write_json(self._run_dir / "finished.json", {"policy_version": self._state.version})
@@ -126,7 +132,13 @@ class LearnerLoop:
         for batch in range(version, min(version + learner.max_staleness + 1, learner.iterations)):
             tasks += self._plan.train_batch(batch)
         added = await self._ports.queue.issue(tasks)
-        self._log.info("tasks issued", policy_version=version, new=added)
+        if added:
+            self._log.info("tasks issued", policy_version=version, new=added)
+
+    async def _remind(self) -> None:
+        """Say again what the others wait for: a broker that lost its last second (`everysec`) has forgotten it."""
+        await self._issue()
+        await self._publisher.announce_again()
 
     async def _advance(self, waited_s: float, stop: asyncio.Event) -> bool:
         """Take the next batch if it has come; return whether there was one.

@@ -15,7 +15,7 @@ from hiper.durable import write_json
 from hiper.errors import DependencyError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
-from hiper.streams import PolicyBoard
+from hiper.streams import PolicyBoard, PublishedPolicy
 from hiper.weights.manifest import PublishedWeights, prune, write_version
 
 __all__ = ["WeightsPublisher", "save_model"]
@@ -30,18 +30,26 @@ class WeightsPublisher:
         self._board = board
         self._tokenizer = _load_tokenizer(config.model)
         self._dtype = getattr(torch, config.learner.dtype)
+        self._announced: PublishedPolicy | None = None
 
     async def publish(self, actor: PreTrainedModel, version: int, generation: int) -> None:
         """Publish the actor's weights as `version`. May be repeated; a newer announcement is never taken back."""
         started = time.monotonic()
         written = await asyncio.to_thread(self._write, actor, version, generation)
         failpoint(Failpoint.LEARNER_DURING_PUBLISH)
-        await self._board.publish(version, written.directory.resolve().as_uri(), written.manifest_sha256, generation)
+        uri = written.directory.resolve().as_uri()
+        self._announced = PublishedPolicy(version, uri, written.manifest_sha256, generation)
+        await self.announce_again()
         prune(self._root, self._config.learner.keep_weights, protect=(version,))
         gauge("weights_bytes").set(written.bytes)
         gauge("learner_policy_version").set(version)
         histogram("weights_publish_duration_seconds").observe(time.monotonic() - started)
         logs.get().info("weights published", policy_version=version, bytes=written.bytes)
+
+    async def announce_again(self) -> None:
+        """Repeat the last announcement, which a broker that lost its last second has forgotten. Otherwise harmless."""
+        if (last := self._announced) is not None:
+            await self._board.publish(last.version, last.uri, last.manifest_sha256, last.generation)
 
     def _write(self, actor: PreTrainedModel, version: int, generation: int) -> PublishedWeights:
         def write(directory: Path) -> None:

@@ -236,10 +236,11 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def new_world(directory: Path) -> AsyncIterator[World]:
+async def new_world(directory: Path, **broker: Any) -> AsyncIterator[World]:
     model = directory / "model"
     write_model(model)
     tree = run_tree(model)
+    tree["broker"] |= broker
     config = parse_config(tree, source="test", environment={})
     running = await start(resolve_broker(config.broker, directory / "broker"))
     try:

@@ -28,9 +28,7 @@ async def test_a_checkpoint_that_lacks_what_was_acknowledged_is_refused(world: W
         remove_newest(world.directory)
         remove_newest(world.directory)
         later = await world.learner()
-        with pytest.raises(
-            RunStateError, match=r"older than the broker's data: 25 traj.* holds 18"
-        ):
+        with pytest.raises(RunStateError, match=r"older than the broker's data: 25 traj.* holds 18"):
             await later.loop.recover()
 
 
