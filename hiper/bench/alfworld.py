@@ -7,15 +7,13 @@ player costs nothing: in each game the walkthrough, and random admissible comman
 import random
 import statistics
 import tempfile
-import time
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
-from hiper.bench.timing import BenchOptions, Figure, Say, Target
+from hiper.bench.timing import BenchOptions, Figure, Say, Target, bytes_each, timed
 from hiper.envs.alfworld.engine import AlfworldEpisode
 from hiper.envs.alfworld.game import parse_game
 from hiper.envs.alfworld.generator import generate_json
@@ -84,7 +82,7 @@ def measure(sample: Sample, options: BenchOptions, say: Say) -> tuple[list[Figur
         plays = [list(game.walkthrough)]
         plays += [_wander(game, rng) for _ in range(options.times(_EPISODES))]
         steps += sum(map(len, plays))
-        loads.append(1e3 * _median(options, partial(_timed, partial(parse_game, data, task_id))))
+        loads.append(1e3 * _median(options, partial(timed, partial(parse_game, data, task_id))))
         resets.append(1e3 * _median(options, partial(_reset_s, game, options.times(_RESETS))))
         rates.append(1 / _median(options, partial(_step_s, game, plays)))
         memory.append(_session_bytes(game, plays, options.times(_SESSIONS)))
@@ -136,15 +134,9 @@ def _median(options: BenchOptions, once: Callable[[], float]) -> float:
     return statistics.median(once() for _ in range(options.repeats))
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def _reset_s(game: Game, times: int) -> float:
     """Seconds of a new episode and its reset."""
-    return _timed(lambda: [AlfworldEpisode(game, _STEPS).reset() for _ in range(times)]) / times
+    return timed(lambda: [AlfworldEpisode(game, _STEPS).reset() for _ in range(times)]) / times
 
 
 def _step_s(game: Game, plays: list[list[str]]) -> float:
@@ -152,20 +144,17 @@ def _step_s(game: Game, plays: list[list[str]]) -> float:
     seconds, steps = 0.0, 0
     for play in plays:
         episode = AlfworldEpisode(game, 0)
-        seconds += _timed(lambda: [episode.step(command) for command in play])  # noqa: B023 - called at once
+        seconds += timed(lambda: [episode.step(command) for command in play])  # noqa: B023 - called at once
         steps += len(play)
     return seconds / steps
 
 
 def _session_bytes(game: Game, plays: list[list[str]], sessions: int) -> float:
     """Memory of a session in the middle of its episode; the game itself is shared and not counted."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        live = []
-        for number in range(sessions):
-            play = plays[number % len(plays)]
-            live.append((episode := AlfworldEpisode(game, 0), [episode.step(c) for c in play[: len(play) // 2]][-1:]))
-        return (tracemalloc.get_traced_memory()[0] - before) / len(live)
-    finally:
-        tracemalloc.stop()
+
+    def session(number: int) -> object:
+        play = plays[number % len(plays)]
+        episode = AlfworldEpisode(game, 0)
+        return episode, [episode.step(command) for command in play[: len(play) // 2]][-1:]
+
+    return bytes_each(session, sessions)

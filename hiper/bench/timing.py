@@ -7,6 +7,8 @@ shared machine makes single values worthless. Times are wall-clock times.
 import os
 import platform
 import statistics
+import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ import psutil
 
 from hiper import __version__
 
-__all__ = ["BenchOptions", "Figure", "Report", "Say", "Target", "machine"]
+__all__ = ["BenchOptions", "Figure", "Report", "Say", "Target", "bytes_each", "machine", "timed"]
 
 Say = Callable[[str], None]
 """Tells a person how far the benchmark is."""
@@ -133,6 +135,24 @@ def _row(figure: Figure, width: int) -> str:
     sign = "≤" if figure.target.at_most else "≥"
     verdict = "met" if figure.target.met_by(values[1]) else "MISSED"
     return f"{row}  {sign} {figure.target.value:,g} {verdict}"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of a call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def bytes_each(make: Callable[[int], object], number: int) -> float:
+    """Bytes each that the objects `make` gives for 0, 1, ... `number` - 1 keep."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [make(place) for place in range(number)]
+        return (tracemalloc.get_traced_memory()[0] - before) / len(kept)
+    finally:
+        tracemalloc.stop()
 
 
 def machine() -> dict[str, object]:

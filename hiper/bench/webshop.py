@@ -8,10 +8,8 @@ first time through, when every page and most searches are new, and again, as in 
 import random
 import statistics
 import time
-import tracemalloc
-from collections.abc import Callable
 
-from hiper.bench.timing import BenchOptions, Figure, Say, Target
+from hiper.bench.timing import BenchOptions, Figure, Say, Target, bytes_each, timed
 from hiper.envs.webshop.engine import WebShopEpisode
 from hiper.envs.webshop.files import find_files
 from hiper.envs.webshop.shop import Shop
@@ -54,13 +52,13 @@ def _measure_once(figures: "_Figures", plays: list[Play], options: BenchOptions,
     shop = _open(options).shop
     shop.find("the index is built at the first search")
     figures.add("webshop.open", "ms", 1e3 * (time.perf_counter() - started))
-    figures.add("webshop.steps_first_time", "steps/s", steps / _timed(lambda: _play(shop, plays)))
-    again = statistics.median(_timed(lambda: _play(shop, plays)) for _ in range(3))
+    figures.add("webshop.steps_first_time", "steps/s", steps / timed(lambda: _play(shop, plays)))
+    again = statistics.median(timed(lambda: _play(shop, plays)) for _ in range(3))
     figures.add("webshop.steps", "steps/s", steps / again, Target(20_000))
-    reset = _timed(lambda: [WebShopEpisode(shop, number).reset() for number, _ in plays])
+    reset = timed(lambda: [WebShopEpisode(shop, number).reset() for number, _ in plays])
     figures.add("webshop.reset", "ms", 1e3 * reset / len(plays), Target(0.2, at_most=True))
     queries = {shop.goals[rng.randrange(len(shop.goals))].instruction_text for _ in range(_QUERIES)}
-    figures.add("webshop.search", "ms", 1e3 * _timed(lambda: [shop.find(query) for query in queries]) / len(queries))
+    figures.add("webshop.search", "ms", 1e3 * timed(lambda: [shop.find(query) for query in queries]) / len(queries))
     memory = _session_bytes(shop, plays, options.times(_SESSIONS))
     figures.add("webshop.session_memory", "bytes", memory, Target(50_000, at_most=True))
 
@@ -125,22 +123,12 @@ def _play(shop: Shop, plays: list[Play]) -> None:
             episode.step(action)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def _session_bytes(shop: Shop, plays: list[Play], sessions: int) -> float:
     """Memory of a session in the middle of its episode, its last answer included; the shop is shared."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        live = []
-        for place in range(sessions):
-            number, actions = plays[place % len(plays)]
-            episode = WebShopEpisode(shop, number)
-            live.append((episode, [episode.step(action) for action in actions[: len(actions) // 2]][-1:]))
-        return (tracemalloc.get_traced_memory()[0] - before) / len(live)
-    finally:
-        tracemalloc.stop()
+
+    def session(place: int) -> object:
+        number, actions = plays[place % len(plays)]
+        episode = WebShopEpisode(shop, number)
+        return episode, [episode.step(action) for action in actions[: len(actions) // 2]][-1:]
+
+    return bytes_each(session, sessions)
