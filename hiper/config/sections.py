@@ -113,9 +113,15 @@ class EnvSettings(Section):
     max_steps: Positive = 50
     """Step limit of an episode; reaching it truncates. Where `synthetic_preset` is `horizon-<k>` the default is 50k."""
     addresses: tuple[str, ...] = ()
-    """Addresses of env servers (`host:port`). Filled in by `hiper up`."""
+    """Addresses of env servers: `host:port`, `host:first-last` or `dns:///host:port`. Filled in by `hiper up`."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes of one `hiper env serve`, on a port each; 0 = one for each processor it may use. `hiper up` and pods run
+    one each and scale by their number."""
     max_sessions: Positive = 4096
-    """Live sessions per server; more are refused with RESOURCE_EXHAUSTED."""
+    """Live sessions per process; more are refused with RESOURCE_EXHAUSTED."""
+    cache_mb: Positive = 384
+    """Parsed ALFWorld games kept by one `hiper env serve`, in MiB of their files, divided among its processes. The
+    default has room for all 4,027 (344 MiB, about half of that in memory); those beyond it are parsed again, 2 ms each."""
     max_items: Annotated[int, Field(gt=0, le=256)] = 256
     """Items per batched call."""
     lease_s: Seconds = 120.0

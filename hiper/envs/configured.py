@@ -32,7 +32,10 @@ def _opened(settings: EnvSettings) -> TaskSource:
         return open_custom(settings.name, settings.data, settings.options)
     if settings.name == EnvName.WEBSHOP:
         return _webshop(settings)
-    return _generated_games(settings) if settings.data is None else open_source(settings.name, settings.data)
+    cache_bytes = settings.cache_mb * 2**20
+    if settings.data is None:
+        return _generated_games(settings, cache_bytes)
+    return open_source(settings.name, settings.data, cache_bytes=cache_bytes)
 
 
 def _webshop(settings: EnvSettings) -> TaskSource:
@@ -53,7 +56,7 @@ def _webshop(settings: EnvSettings) -> TaskSource:
     )
 
 
-def _generated_games(settings: EnvSettings) -> TaskSource:
+def _generated_games(settings: EnvSettings, cache_bytes: int) -> TaskSource:
     from hiper.envs.alfworld.model import TaskType
     from hiper.envs.alfworld.synthetic import SplitSpec
 
@@ -70,4 +73,4 @@ def _generated_games(settings: EnvSettings) -> TaskSource:
         except ValueError as error:
             valid = ", ".join(TaskType)
             raise ConfigError(f"env.task_types: {error}", f"ALFWorld's task types are {valid}") from error
-    return open_source(settings.name, spec=spec)
+    return open_source(settings.name, spec=spec, cache_bytes=cache_bytes)
