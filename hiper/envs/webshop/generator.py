@@ -57,9 +57,9 @@ class CatalogueSpec:
 DEFAULT_CATALOGUE = CatalogueSpec()
 
 
-def catalogue_of_task(task: str) -> CatalogueSpec:
-    """The catalogue a task id names; the default one for any other task."""
-    named = _TASK_ID.match(task)
+def catalogue_of_task(task: str | None) -> CatalogueSpec:
+    """The catalogue a task id names; the default one for any other task, or none."""
+    named = _TASK_ID.match(task or "")
     return CatalogueSpec(int(named[1]), int(named[2])) if named else DEFAULT_CATALOGUE
 
 
