@@ -16,6 +16,10 @@ app = typer.Typer(help="Benchmarks on this machine.", no_args_is_help=True)
 _BENCHMARKS = {
     "advantages": ("hiper.bench.advantages", "Advantages: from the numbers of a batch's turns to targets by token."),
     "env": ("hiper.bench.env", "Environments: loads, resets and steps, in process and through gRPC."),
+    "learner": (
+        "services.learner.bench",
+        "The update on packed rows beside padded ones; memory of the log-probability step.",
+    ),
     "streams": ("hiper.bench.streams", "Delivery: throughput beside bare commands, latency of each stage, growth."),
 }
 """Name to the module that runs it and what it measures. Adding a benchmark is a line here."""

@@ -53,9 +53,7 @@ class _Chunked(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             layer = OutputLayer(weight.to(ctx.dtype), bias, temperature)
             for part in _chunks(len(hidden), len(weight)):
-                logs = _log_softmax(hidden[part], layer)
-                logprobs[part] = logs.gather(1, targets[part, None]).squeeze(1)
-                entropy[part] = -(logs.exp().mul_(logs)).sum(dim=1)
+                logprobs[part], entropy[part] = _evaluate(hidden[part], layer, targets[part])
         ctx.save_for_backward(hidden, weight, bias, targets, entropy)
         return logprobs, entropy
 
@@ -68,28 +66,36 @@ class _Chunked(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         grad_weight = torch.zeros_like(weight) if wants_weight else None
         grad_bias = torch.zeros_like(bias) if wants_bias else None
+
+        def add(part: slice, layer: OutputLayer) -> None:  # a function: its chunk is gone before the next is made
+            gradient = _log_softmax(hidden[part], layer)
+            probabilities = gradient.exp()
+            gradient = gradient.add_(entropy[part, None]).mul_(grad_entropy[part, None])
+            gradient = gradient.add_(grad_logprobs[part, None]).neg_().mul_(probabilities)
+            gradient = gradient.scatter_add_(1, targets[part, None], grad_logprobs[part, None]).div_(ctx.temperature)
+            if grad_bias is not None:
+                grad_bias.add_(gradient.sum(dim=0))
+            gradient = gradient.to(ctx.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = gradient @ layer.weight
+            if grad_weight is not None:
+                grad_weight.add_(gradient.T @ hidden[part].to(ctx.dtype))
+
         with torch.autocast(hidden.device.type, enabled=False):
             layer = OutputLayer(weight.to(ctx.dtype), bias, ctx.temperature)
             for part in _chunks(len(hidden), len(weight)):
-                logs = _log_softmax(hidden[part], layer)
-                probabilities = logs.exp()
-                towards_entropy = logs.add_(entropy[part, None]).mul_(grad_entropy[part, None])
-                gradient = probabilities.mul_(towards_entropy.add_(grad_logprobs[part, None]).neg_())
-                gradient.scatter_add_(1, targets[part, None], grad_logprobs[part, None])
-                gradient = gradient.div_(ctx.temperature)
-                if grad_bias is not None:
-                    grad_bias += gradient.sum(dim=0)
-                gradient = gradient.to(ctx.dtype)
-                if grad_hidden is not None:
-                    grad_hidden[part] = gradient @ layer.weight
-                if grad_weight is not None:
-                    grad_weight += gradient.T @ hidden[part].to(ctx.dtype)
+                add(part, layer)
         return grad_hidden, grad_weight, grad_bias, None, None
 
 
 def _chunks(tokens: int, vocabulary: int) -> Iterator[slice]:
     step = max(1, LOGITS // vocabulary)
     return (slice(start, start + step) for start in range(0, tokens, step))
+
+
+def _evaluate(hidden: Tensor, layer: OutputLayer, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logs = _log_softmax(hidden, layer)
+    return logs.gather(1, targets[:, None]).squeeze(1), -(logs.exp().mul_(logs)).sum(dim=1)
 
 
 def _log_softmax(hidden: Tensor, layer: OutputLayer) -> Tensor:
