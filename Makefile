@@ -64,6 +64,8 @@ docs-check: setup
 metrics: setup ## Write docs/metrics.md and the Grafana dashboards
 	$(BIN)/hiper metrics docs > docs/metrics.md
 	$(BIN)/hiper metrics dashboards --output deploy/grafana/dashboards
+	cp deploy/grafana/dashboards/*.json deploy/helm/dashboards/
+	cp deploy/prometheus/alerts/*.yml deploy/helm/rules/
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -125,7 +125,7 @@ def _annotations() -> list[dict[str, Any]]:
     marks = {
         "Checkpoint": ("changes(hiper_learner_last_checkpoint_timestamp_seconds{@}[$__rate_interval]) > 0", "blue"),
         "Weights published": ("changes(hiper_learner_policy_version{@}[$__rate_interval]) > 0", "green"),
-        "Process started": ("changes(process_start_time_seconds{@}[$__rate_interval]) > 0", "orange"),
+        "Process started": ("time() - process_start_time_seconds{@} < 60", "orange"),
     }
     return [
         {

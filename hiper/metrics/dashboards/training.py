@@ -5,10 +5,14 @@ from hiper.metrics.dashboards.promql import latest, mean, quantile, rate
 
 __all__ = ["ALARMS", "STALENESS", "SUCCESS", "TRAINING"]
 
-_FINISHED = 'sum(rate(hiper_rollout_episodes_total{@,outcome!="abandoned"}[$__rate_interval]))'
-_WON = 'sum(rate(hiper_rollout_episodes_total{@,outcome="success"}[$__rate_interval]))'
-_WON_BY_TYPE = 'sum by (task_type) (rate(hiper_rollout_episodes_total{@,outcome="success"}[$__rate_interval]))'
-_BY_TYPE = 'sum by (task_type) (rate(hiper_rollout_episodes_total{@,outcome!="abandoned"}[$__rate_interval]))'
+_PLAYED = 'rate(hiper_rollout_episodes_total{@,outcome!="abandoned"}[$__rate_interval])'
+_WON = 'rate(hiper_rollout_episodes_total{@,outcome="success"}[$__rate_interval])'
+
+
+def _won(by: str = "") -> str:
+    """Share of won episodes of those played to an end; 0 while none is won."""
+    return f"(sum {by} ({_WON}) or 0 * sum {by} ({_PLAYED})) / sum {by} ({_PLAYED})"
+
 
 SUCCESS = Panel(
     "Success",
@@ -46,7 +50,7 @@ TRAINING = Dashboard(
                 Panel(
                     "Success by task type",
                     "Share of won episodes of those played to an end.",
-                    [Line(f"{_WON_BY_TYPE} / {_BY_TYPE}", "{{task_type}}"), Line(f"{_WON} / {_FINISHED}", "all")],
+                    [Line(_won("by (task_type)"), "{{task_type}}"), Line(_won(), "all")],
                     "percentunit",
                 ),
                 Panel(

@@ -1,0 +1,104 @@
+"""A real Prometheus beside a real run of `hiper up`."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hiper.supervisor.ports import PortBook
+from hiper.supervisor.targets import TARGETS_NAME
+
+ROOT = Path(__file__).resolve().parents[3]
+_WAIT_S = 60.0
+
+
+class Prometheus:
+    """Asks one server."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._base}/-/ready", timeout=5) as answer:
+                return answer.status == 200
+        except urllib.error.URLError:
+            return False
+
+    def active_targets(self) -> list[dict]:
+        return self._get("/api/v1/targets", state="active")["activeTargets"]
+
+    def figures(self, expr: str, start: float, end: float) -> list[float]:
+        """Every finite value of `expr` between two Unix times."""
+        answer = self._get("/api/v1/query_range", query=expr, start=str(start), end=str(end), step="1")
+        values = (float(value) for series in answer["result"] for _, value in series["values"])
+        return [value for value in values if math.isfinite(value)]
+
+    def rules(self) -> list[dict]:
+        return [rule for group in self._get("/api/v1/rules")["groups"] for rule in group["rules"]]
+
+    def _get(self, path: str, **query: str) -> dict:
+        url = f"{self._base}{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + _WAIT_S
+    while not holds():
+        assert time.monotonic() < give_up, f"{what} did not happen within {_WAIT_S:g} s"
+        time.sleep(0.1)
+
+
+@contextmanager
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does not outlive the block."""
+    with log.open("wb") as output:
+        started = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
+        try:
+            yield started
+        finally:
+            started.terminate()
+            try:
+                started.wait(60)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
+
+
+@contextmanager
+def run_up(run_dir: Path, *settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that plays with the model that needs no vLLM, from the moment its targets are known."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "hiper", "up", "--no-ui", "--config", str(ROOT / "configs" / "chaos.yaml")]
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    with process([*command, "--run-dir", str(run_dir), *words], run_dir.parent / "up.log") as up:
+        until((run_dir / TARGETS_NAME).exists, "the start of the run")
+        yield up
+
+
+@contextmanager
+def prometheus_of(run_dir: Path, binary: str) -> Iterator[Prometheus]:
+    """A Prometheus with the configuration `hiper metrics prometheus` prints, and our rules."""
+    home = run_dir.parent
+    words = ["--run-dir", str(run_dir), "--rules", str(ROOT / "deploy" / "prometheus" / "alerts"), "--interval-s", "1"]
+    command = [sys.executable, "-m", "hiper", "metrics", "prometheus", *words]
+    config = home / "prometheus.yml"
+    config.write_bytes(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    port = PortBook().port("prometheus")
+    flags = [
+        f"--config.file={config}",
+        f"--storage.tsdb.path={home / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with process([binary, *flags], home / "prometheus.log"):
+        server = Prometheus(port)
+        until(server.ready, "readiness of Prometheus")
+        yield server
