@@ -68,6 +68,7 @@ def stale(files: Mapping[Path, str]) -> list[Path]:
 
 
 def main() -> None:
+    """Write what is out of date, or with --check say what is and fail."""
     files = wanted()
     found = stale(files)
     if "--check" in sys.argv[1:]:

@@ -5,9 +5,9 @@
 {{- $name := index . 1 -}}
 {{- $stream := get (dict "rollout" "tasks" "reward" "traj.raw" "hae" "traj.scored") $name -}}
 {{- if $stream -}}
-max(hiper_stream_length_entries{namespace="{{ $root.Release.Namespace }}",stream="{{ $stream }}"})
+max(hiper_stream_length_entries{namespace="{{ $root.Release.Namespace }}",run="{{ include "hiper.run" $root }}",stream="{{ $stream }}"})
 {{- else -}}
-sum(hiper_env_sessions{namespace="{{ $root.Release.Namespace }}",service="{{ include "hiper.name" . }}"})
+sum(hiper_env_sessions{namespace="{{ $root.Release.Namespace }}",component="{{ $name }}"})
 {{- end -}}
 {{- end -}}
 

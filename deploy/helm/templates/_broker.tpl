@@ -33,13 +33,6 @@ maxmemory-policy noeviction
 {{- end -}}
 {{- end -}}
 
-{{/* The observer's password under the name a tool reads it by. Takes [root, variable]. */}}
-{{- define "hiper.brokerProbeEnv" -}}
-- name: {{ index . 1 }}
-  valueFrom:
-    secretKeyRef: {name: {{ include "hiper.brokerSecret" (index . 0) }}, key: observer}
-{{- end -}}
-
 {{/* Ready: it answers, which it does not while it loads. Takes the probe's figures. */}}
 {{- define "hiper.brokerProbe" -}}
 exec:

@@ -33,13 +33,13 @@
 {{- if and (eq $name "control") $root.Values.networkPolicy.allowExternal }}
 - ports: [{protocol: TCP, port: http}]
 {{- end }}
-{{- if ne $name "test" }}
+{{- if not (has $name (list "test" "broker")) }}
 {{- with $root.Values.networkPolicy.monitoringNamespaceSelector }}
 - from:
     - namespaceSelector:
         matchLabels:
           {{- toYaml . | nindent 10 }}
-  ports: [{protocol: TCP, port: {{ ternary "exporter" "http" (eq $name "broker") }}}]
+  ports: [{protocol: TCP, port: http}]
 {{- end }}
 {{- end }}
 {{- if eq $name "test" }}

@@ -116,6 +116,11 @@ env:
   {{- if or .grpc .reads }}
   - {name: HIPER_GRPC_TOKEN_FILE, value: /etc/hiper/grpc/{{ $root.Values.secrets.grpc.key }}}
   {{- end }}
+  {{- if and (or .grpc .reads) $root.Values.tls.enabled }}
+  - {name: HIPER_GRPC_TLS_CERT_FILE, value: /etc/hiper/tls/tls.crt}
+  - {name: HIPER_GRPC_TLS_KEY_FILE, value: /etc/hiper/tls/tls.key}
+  - {name: HIPER_GRPC_TLS_CA_FILE, value: /etc/hiper/tls/ca.crt}
+  {{- end }}
   {{- with .user }}
   {{- include "hiper.pod.brokerEnv" (list $root .) | nindent 2 }}
   {{- end }}
@@ -160,7 +165,8 @@ envFrom:
 {{- define "hiper.pod.probes" -}}
 {{- $alive := dict "httpGet" (dict "path" "/healthz" "port" "http") -}}
 {{- $ready := dict "httpGet" (dict "path" "/readyz" "port" "http") -}}
-{{- if eq (default "http" .readiness) "grpc" }}{{ $ready = dict "grpc" (dict "port" 50051) }}{{ end -}}
+{{- /* A native gRPC probe cannot speak TLS. */ -}}
+{{- if and (eq (default "http" .readiness) "grpc") (not .root.Values.tls.enabled) }}{{ $ready = dict "grpc" (dict "port" 50051) }}{{ end -}}
 {{- $values := .values -}}
 {{- $probes := dict -}}
 {{- range $name, $handler := dict "startupProbe" $alive "livenessProbe" $alive "readinessProbe" $ready -}}
@@ -197,6 +203,9 @@ lifecycle:
 - {name: tmp, mountPath: /tmp}
 {{- if or .grpc .reads }}
 - {name: grpc-token, mountPath: /etc/hiper/grpc, readOnly: true}
+{{- if $root.Values.tls.enabled }}
+- {name: tls, mountPath: /etc/hiper/tls, readOnly: true}
+{{- end }}
 {{- end }}
 {{- if and .user (include "hiper.brokerCa" $root) }}
 - {name: broker-ca, mountPath: /etc/hiper/broker-ca, readOnly: true}
@@ -233,6 +242,10 @@ lifecycle:
 {{- if or .grpc .reads }}
 - name: grpc-token
   secret: {secretName: {{ include "hiper.tokenSecret" (list $root "grpc") }}, defaultMode: 0440}
+{{- if $root.Values.tls.enabled }}
+- name: tls
+  secret: {secretName: {{ include "hiper.tlsSecret" $root }}, defaultMode: 0440}
+{{- end }}
 {{- end }}
 {{- if and .user (include "hiper.brokerCa" $root) }}
 - name: broker-ca

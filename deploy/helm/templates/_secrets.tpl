@@ -49,3 +49,7 @@ redis://{{ $user }}:$(BROKER_PASSWORD)@{{ include "hiper.host" (list $root "brok
 {{- $there := dig "data" $key "" (lookup "v1" "Secret" $root.Release.Namespace $secret | default dict) -}}
 {{- $there | default (randAlphaNum 40 | b64enc) -}}
 {{- end -}}
+
+{{- define "hiper.tlsSecret" -}}
+{{- default (include "hiper.name" (list . "grpc-tls")) .Values.tls.existingSecret -}}
+{{- end -}}

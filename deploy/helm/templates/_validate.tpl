@@ -4,6 +4,7 @@
 {{- $given := include "hiper.givenConfig" . | fromYaml -}}
 {{- include "hiper.validate.config" (list . $given) -}}
 {{- include "hiper.validate.broker" . -}}
+{{- include "hiper.validate.tls" . -}}
 {{- include "hiper.validate.storage" . -}}
 {{- include "hiper.validate.scaling" . -}}
 {{- include "hiper.validate.gpus" (list . $given) -}}
@@ -54,6 +55,17 @@
 {{- end -}}
 {{- if and $own.enabled (not $own.persistence.enabled) (not $own.allowDataLoss) -}}
 {{- fail "hiper: broker.persistence.enabled=false loses the run with the broker's pod: say broker.allowDataLoss=true if that is meant" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hiper.validate.tls" -}}
+{{- with .Values.tls -}}
+{{- if and .enabled (not .existingSecret) (not .certManager.enabled) -}}
+{{- fail "hiper: tls.enabled needs certificates: set tls.existingSecret to a Secret with tls.crt, tls.key and ca.crt, or tls.certManager.enabled=true" -}}
+{{- end -}}
+{{- if and .enabled .certManager.enabled (not .certManager.issuerRef) -}}
+{{- fail "hiper: tls.certManager.enabled needs tls.certManager.issuerRef, e.g. {name: internal-ca, kind: ClusterIssuer}" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -9,14 +9,11 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 _SCHEMAS = files("kubernetes_validate") / "kubernetes-json-schema"
-CUSTOM = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+CUSTOM = {"Certificate", "ScaledObject", "ServiceMonitor", "PrometheusRule"}
 """Kinds of operators: Kubernetes knows no schema for them."""
+_STRICT = "-local-strict"
 VERSIONS = sorted(
-    (
-        folder.name.removeprefix("v").removesuffix("-local-strict")
-        for folder in _SCHEMAS.iterdir()
-        if "strict" in folder.name
-    ),
+    (folder.name[1:].removesuffix(_STRICT) for folder in _SCHEMAS.iterdir() if folder.name.endswith(_STRICT)),
     key=lambda version: [int(part) for part in version.split(".")],
 )
 
@@ -42,4 +39,4 @@ def _definitions(version: str) -> "Registry[Any]":
 
 
 def _folder(version: str) -> Any:
-    return _SCHEMAS / f"v{version}-local-strict"
+    return _SCHEMAS / f"v{version}{_STRICT}"

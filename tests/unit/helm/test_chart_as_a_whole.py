@@ -1,4 +1,5 @@
-"""Every shipped set of values: renders, lints, is valid to Kubernetes and to the program, and may run where pods are restricted."""
+"""Every shipped set of values renders, lints, is valid to Kubernetes and to the program, and may run where pods are
+restricted."""
 
 import re
 from pathlib import Path
@@ -104,6 +105,7 @@ def test_no_password_is_outside_of_a_secret(name: str) -> None:
 def test_every_claim_secret_and_configmap_a_pod_mounts_is_made_or_given(name: str) -> None:
     rendered = render(EVERY[name])
     given = set(re.findall(r"(?:existingClaim|existingSecret|caSecret): ([\w-]+)", yaml.safe_dump(EVERY[name])))
+    given |= {item["spec"]["secretName"] for item in rendered.of("Certificate")}
     kinds = {"configMap": "ConfigMap", "secret": "Secret", "persistentVolumeClaim": "PersistentVolumeClaim"}
     for pod in rendered.pods:
         for volume in pod.spec["volumes"]:
