@@ -4,8 +4,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from hiper.cli import panel_commands, service_commands
 from hiper.cli.output import message
 from hiper.cli.panel_commands import Data, Env
 from hiper.errors import DataError
+
+if TYPE_CHECKING:
+    from hiper.envs.play import PlayRequest
 
 __all__ = ["app"]
 
@@ -29,16 +33,29 @@ def serve(
         str | None,
         typer.Option("--openenv", envvar="HIPER_OPENENV_ADDRESS", help="host:port for OpenEnv clients; default: none."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes; 0 = one per processor; default: env.workers.")
+    ] = None,
 ) -> None:
     """Host environments over gRPC. Example: hiper env serve --config runs/r/config.json --run-dir runs/r."""
+    from hiper.config import load_config
+    from hiper.supervisor.workers import OPENENV_VARIABLE, ServeRequest, serve_workers, usable_processors
+
     if openenv:
-        os.environ["HIPER_OPENENV_ADDRESS"] = openenv
-    service_commands.run("env_server", config, run_dir, name)
+        os.environ[OPENENV_VARIABLE] = openenv
+    wanted = load_config(config).env.workers if workers is None else workers
+    count = wanted or usable_processors()
+    if count == 1:
+        service_commands.run("env_server", config, run_dir, name)
+    raise typer.Exit(serve_workers(ServeRequest(config, run_dir, name, count)))
 
 
 @app.command()
 def play(
-    task: Annotated[str, typer.Option("--task", help="Task id; a game file's path below --data; goal:N of WebShop.")],
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="Task id; a game file's path below --data; goal:N of WebShop. Default: any."),
+    ] = None,
     env: Env = "alfworld",
     data: Data = None,
     actions: Annotated[str | None, typer.Option("--actions", help="File with one action a line; - = stdin.")] = None,
@@ -48,7 +65,7 @@ def play(
         str | None, typer.Option("--observation", help="WebShop's pages: text or text_rich; default: text.")
     ] = None,
 ) -> None:
-    """Play one task, one JSON line a step; without --actions a person plays.
+    """Play one task, one JSON line a step; without --actions a person plays at the terminal.
 
     Example: hiper env play --task synth-alfworld/demo/pick_and_place_simple/1
     """
@@ -56,16 +73,12 @@ def play(
     from hiper.envs.play import play as lines_of
 
     request = PlayRequest(env=env, data=data, task=task, max_steps=max_steps, seed=seed, observation=observation)
-    person = actions is None and sys.stdin.isatty()
-    asked = _from_person() if person else _from_file(actions or "-")
-    for line in lines_of(request, asked):
-        if person:
-            _show(line)
-        else:
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
-        if person and (line["terminated"] or line["truncated"]):
-            break
+    if actions is None and sys.stdin.isatty():
+        _play_in_person(request)
+        return
+    for line in lines_of(request, _from_file(actions or "-")):
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
 
 
 @app.command()
@@ -88,6 +101,19 @@ def export(
     message(f"written: {out}")
 
 
+def _play_in_person(request: "PlayRequest") -> None:
+    from hiper.cli.person import Person
+    from hiper.envs.play import play as lines_of
+
+    with suppress(ImportError):
+        import readline  # noqa: F401 - line editing and history in input()
+    person = Person()
+    for line in lines_of(request, person.actions()):
+        person.show(line)
+        if line["terminated"] or line["truncated"]:
+            return
+
+
 def _from_file(name: str) -> Iterator[str]:
     if name == "-":
         yield from (line.rstrip("\n") for line in sys.stdin)
@@ -99,24 +125,3 @@ def _from_file(name: str) -> Iterator[str]:
         raise DataError(f"cannot read the actions in {name}: {reason}", "give a file, or - for stdin") from error
     lines = text.split("\n")  # an action may hold other line breaks, such as U+2028
     yield from lines if lines[-1] else lines[:-1]
-
-
-def _from_person() -> Iterator[str]:
-    while True:
-        try:
-            yield input("> ")
-        except EOFError:
-            return
-
-
-def _show(line: dict[str, object]) -> None:
-    from hiper.plan_execute.shop_page import shop_actions
-
-    message(f"\n{line['observation']}")
-    if line["won"]:
-        message("Solved.")
-        return
-    actions = line["admissible"] if isinstance(line["admissible"], list) else []
-    if "has_search_bar" in line:
-        actions = list(shop_actions(actions, search_bar=bool(line["has_search_bar"])))
-    message("actions: " + " | ".join(actions))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiper.envs.base import StepResult, TaskSource
+from hiper.envs.panels import held_out_split
 from hiper.envs.registry import open_source
 from hiper.errors import ConfigError
 from hiper.vocabulary import EnvName
@@ -19,8 +20,8 @@ class PlayRequest:
     env: str
     data: str | Path | None
     """Folder or archive; None for generated tasks."""
-    task: str
-    """Task id, or any other spelling the environment accepts (see its source's `resolve`)."""
+    task: str | None
+    """Task id, or any other spelling the environment accepts (see its source's `resolve`). None: the first held-out."""
     max_steps: int | None = None
     """0 = no limit; None: the task's own (50, in horizon games 50 a sub-task)."""
     seed: int | None = None
@@ -37,13 +38,17 @@ def play(request: PlayRequest, actions: Iterable[str]) -> Iterator[dict[str, obj
     `ConfigError` for an environment or observation mode there is not.
     """
     source = _open(request)
-    task = source.resolve(request.task)
+    task = _any_task(source) if request.task is None else source.resolve(request.task)
     limit = {} if request.max_steps is None else {"max_steps": request.max_steps}
     episode = source.open(task, seed=request.seed or 0, **limit)
     yield _line(0, None, episode.reset())
     for action in actions:
         result = episode.step(action)
         yield _line(episode.steps, action, result)
+
+
+def _any_task(source: TaskSource) -> str:
+    return source.ids(held_out_split(source.splits()))[0]
 
 
 def _open(request: PlayRequest) -> TaskSource:
@@ -60,7 +65,7 @@ def _open(request: PlayRequest) -> TaskSource:
     observation = Observation(mode)
     if request.data is not None:
         return open_source(request.env, request.data, seed=request.seed, observation=observation)
-    spec = catalogue_of_task(request.task)
+    spec = catalogue_of_task(request.task or "")
     return open_source(request.env, seed=request.seed, observation=observation, spec=spec)
 
 
