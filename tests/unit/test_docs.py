@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hiper.failpoint import Failpoint
+
 ROOT = Path(__file__).parents[2]
 _SKIPPED = {"node_modules", "runs", "build", "dist", "data"}
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
@@ -52,3 +54,15 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     document = tmp_path / "a.md"
     document.write_text("# Here and there\n[a](#here-and-there) [b](#nowhere) [c](none.md) ![d](a.md)[e](a.md#here)\n")
     assert list(_broken(document)) == ["#nowhere", "none.md", "a.md#here"]
+
+
+def test_a_test_that_is_named_is_in_the_file_it_links_to() -> None:
+    named = re.compile(r"\[(test_\w+)\]\(([^)#]+\.py)\)")
+    for document in _documents():
+        for name, target in named.findall(document.read_text(encoding="utf-8")):
+            assert f"def {name}(" in (document.parent / target).read_text(encoding="utf-8"), f"{document.name}: {name}"
+
+
+def test_every_failpoint_has_a_row_of_the_matrix() -> None:
+    matrix = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    assert [point for point in Failpoint if f"`{point}`" not in matrix] == []

@@ -1,7 +1,9 @@
 """P3, P4, P5: members come together, batches close once and are handed on whole."""
 
+import time
+
 import pytest
-from stream_world import Pipeline, World, eventually, receive, state, task, trajectory
+from stream_world import Pipeline, ServerWorld, World, eventually, receive, state, task, trajectory
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import BatchReady
 from hiper.errors import BrokerError
@@ -117,6 +119,24 @@ async def test_a_batch_keeps_its_time(pipeline: Pipeline) -> None:
     await pipeline.score(1)
     assert await pipeline.batches.expire_due() == 0
     assert (await state(pipeline.broker)).open_batches == 1
+
+
+@pytest.mark.parametrize("off_s", [-3600.0, 3600.0])
+async def test_the_clock_of_a_process_decides_nothing(
+    server_world: ServerWorld, monkeypatch: pytest.MonkeyPatch, off_s: float
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + off_s)
+    pipeline = await Pipeline.create(server_world, group_timeout_s=30.0)
+    for sample in (0, 1):
+        await pipeline.publish(trajectory(task(sample)))
+        monkeypatch.setattr(time, "time", real)  # the second one comes from a process whose clock is right
+    assert await pipeline.score(1) == ["added"]
+    assert await pipeline.batches.expire_due() == 0, "the deadline is by the broker's clock"
+    assert await pipeline.score(1) == ["completed"]
+    (ready,) = await receive(pipeline.consumer(Stream.SCORED), 1)
+    entered_s = int(ready.entry_id.partition("-")[0]) / 1000
+    assert abs(entered_s - real()) < 60, "and so are the ids"
 
 
 async def test_two_expiring_janitors_close_a_batch_once(world: World) -> None:
