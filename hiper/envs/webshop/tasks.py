@@ -117,21 +117,14 @@ class ShopTasks:
         goals = self.shop.goals
         held_out = min(self._settings.held_out, len(goals) // 2)
         numbers: dict[str, int] = {}
-        ids: dict[str, list[str]] = {split: [] for split in SPLITS}
-        products: set[str] = set()
-        for number in range(min(len(goals), self._settings.listed)):
-            goal = goals[number]
-            task_id = self._task_id(goal)
-            if numbers.setdefault(task_id, number) != number:
-                continue
-            if number < held_out:
-                products.add(goal.asin)
-                ids["test"].append(task_id)
-                continue
-            ids["train_compat"].append(task_id)
-            if goal.asin not in products:
-                ids["train"].append(task_id)
-        return _Listing(numbers, {split: sorted(names) for split, names in ids.items()}, held_out, frozenset(products))
+        for number in goals.by_product(self._settings.listed):
+            task_id = self._task_id(goals[number])
+            numbers[task_id] = min(number, numbers.get(task_id, number))
+        test = sorted(task_id for task_id, number in numbers.items() if number < held_out)
+        others = sorted(task_id for task_id, number in numbers.items() if number >= held_out)
+        products = frozenset(map(_asin, test))
+        train = [task_id for task_id in others if _asin(task_id) not in products]
+        return _Listing(numbers, {"train": train, "train_compat": others, "test": test}, held_out, products)
 
     def _task_id(self, goal: Goal) -> str:
         return f"{self._settings.catalogue}/{goal.asin}/{goal_sha256(goal)[:_HASH_DIGITS]}"
@@ -160,6 +153,10 @@ class ShopTasks:
         options = wanted_options(goal, self.shop.catalogue.product(number))
         ceiling = self.shop.judge(goal, number, options).score
         return {"price": self.shop.price(number), "price_upper": float(goal.price_upper), "ceiling": ceiling}
+
+
+def _asin(task_id: str) -> str:
+    return task_id.split("/")[1]
 
 
 @dataclass(frozen=True, slots=True)
