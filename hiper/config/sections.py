@@ -20,7 +20,7 @@ from pydantic import (
 
 from hiper.config.base import Positive, Seconds, Section, Share
 from hiper.config.estimators import EstimatorSettings, HaeEstimator
-from hiper.config.learner import LearnerSettings, OffPolicySettings, OptimiserSettings
+from hiper.config.learner import LearnerSettings, LoraSettings, OffPolicySettings, OptimiserSettings
 from hiper.config.webshop import WebShopSettings
 from hiper.vocabulary import EnvName, ShapingTerm
 
@@ -34,6 +34,7 @@ __all__ = [
     "HaeSettings",
     "JudgeSettings",
     "LearnerSettings",
+    "LoraSettings",
     "ModelSettings",
     "OffPolicySettings",
     "OptimiserSettings",
@@ -115,13 +116,13 @@ class EnvSettings(Section):
     addresses: tuple[str, ...] = ()
     """Addresses of env servers: `host:port`, `host:first-last` or `dns:///host:port`. Filled in by `hiper up`."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes of one `hiper env serve`, on a port each; 0 = one for each processor it may use. `hiper up` and pods run
-    one each and scale by their number."""
+    """Processes of one `hiper env serve`, on a port each; 0 = one for each processor it may use. `hiper up` and pods
+    run one each and scale by their number."""
     max_sessions: Positive = 4096
     """Live sessions per process; more are refused with RESOURCE_EXHAUSTED."""
     cache_mb: Positive = 384
     """Parsed ALFWorld games kept by one `hiper env serve`, in MiB of their files, divided among its processes. The
-    default has room for all 4,027 (344 MiB, about half of that in memory); those beyond it are parsed again, 2 ms each."""
+    default has room for all 4,027 (344 MiB, half of that in memory); those beyond it are parsed again, 2 ms each."""
     max_items: Annotated[int, Field(gt=0, le=256)] = 256
     """Items per batched call."""
     lease_s: Seconds = 120.0
