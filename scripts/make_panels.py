@@ -14,6 +14,7 @@ from hiper.envs.alfworld.source import AlfworldFiles
 from hiper.envs.alfworld.storage import SPLITS
 from hiper.envs.alfworld.synthetic import SplitSpec, SyntheticAlfworld
 from hiper.envs.panels import Panel, dump_panel, make_panel
+from hiper.envs.webshop.source import WebShopFiles
 
 TARGET = Path(__file__).resolve().parent.parent / "hiper" / "envs" / "panels" / "files"
 COMPRESS_ABOVE = 100_000
@@ -25,6 +26,13 @@ def alfworld(data: Path) -> Iterator[Panel]:
     source = AlfworldFiles(data)
     for split in SPLITS:
         yield make_panel(source, split)
+
+
+def webshop(data: Path) -> Iterator[Panel]:
+    """The held-out goals, with other products to train on, or, as peers do it, with other goals."""
+    source = WebShopFiles(data)
+    for kind, train in (("products", "train"), ("compat", "train_compat")):
+        yield make_panel(source, "test", train=train, name=f"webshop-1000-{kind}", max_steps=15)
 
 
 def synthetic() -> Iterator[Panel]:
@@ -39,6 +47,8 @@ def panels(data: Path) -> Iterator[Panel]:
     yield from synthetic()
     if (data / "alfworld").exists():
         yield from alfworld(data / "alfworld")
+    if (data / "webshop").exists():
+        yield from webshop(data / "webshop")
 
 
 def file_of(panel: Panel) -> tuple[str, bytes]:

@@ -46,7 +46,7 @@ def test_the_list_that_comes_with_the_data_says_the_same() -> None:
 
 @pytest.mark.parametrize(("kind", "train"), [("products", "train"), ("compat", "train_compat")])
 def test_a_shops_panel_made_again_is_the_shipped_one(kind: str, train: str) -> None:
-    """If rules of the shop changed on purpose: `hiper env panel make`, as docs/environments.md shows."""
+    """If the shop's rules changed on purpose: scripts/make_panels.py."""
     source = WebShopFiles(DATA / "webshop")
     shipped = load_panel(f"webshop-1000-{kind}")
     made = make_panel(source, "test", train=train, name=shipped.name, max_steps=15)
