@@ -31,5 +31,10 @@ def _term(word: str) -> str:
     """Term of one word; empty for a stop word."""
     if word.endswith(_POSSESSIVES):
         word = word[:-2]
-    word = word.lower()
+    word = word.lower() if word.isascii() else "".join(map(_lower, word))
     return "" if word in STOP_WORDS else stem(word)
+
+
+def _lower(letter: str) -> str:
+    """A letter by itself, as Java does it: no final sigma, and one letter for one."""
+    return letter.lower()[0]

@@ -23,7 +23,7 @@ from hiper.envs.webshop.search.tables import TableWriter, posting_checksum
 
 __all__ = ["build_index"]
 
-_RUN_POSTINGS = 1 << 22
+_RUN_POSTINGS = 1 << 21
 _NAMES_AT_ONCE = 1 << 16
 
 Block = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint64]]

@@ -37,7 +37,7 @@ class TermPostings:
 
 def best_documents(
     terms: Sequence[TermPostings], documents: int, limit: int
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Documents and their scores, in no order: the best `limit` of `documents`, all ties of the last one, maybe more.
 
     Every document among them holds at least one term, and its score is complete.
@@ -50,36 +50,46 @@ def best_documents(
     for term, rest in zip(terms, ahead, strict=True):
         if rest < threshold * _MARGIN:
             break
-        totals[term.documents] += term.parts[term.codes]
-        threshold = max(threshold, _lowest_of_best(totals[term.documents], limit))
+        threshold = _raised(threshold, _add(term, totals), limit)
         taken += 1
     rest = ahead[taken] if taken < len(terms) else 0.0
-    met = _union([term.documents for term in terms[:taken]], totals, threshold * _MARGIN - rest)
-    for place in range(taken, len(terms)):
-        met = met[totals[met] + ahead[place] >= threshold * _MARGIN]
-        _add(terms[place], met, totals)
-        threshold = max(threshold, _lowest_of_best(totals[met], limit))
+    met = _met(terms[:taken], totals, threshold * _MARGIN - rest)
+    for term, rest in zip(terms[taken:], ahead[taken:], strict=True):
+        met = met[totals[met] + rest >= threshold * _MARGIN]
+        _look_up(term, met, totals)
+        threshold = _raised(threshold, totals[met], limit)
     return met, totals[met].astype(np.float32)
 
 
-def _lowest_of_best(totals: NDArray[np.float64], limit: int) -> float:
-    """The `limit`-th best of some totals, which the `limit`-th best of all documents cannot fall below."""
-    if len(totals) < limit:
-        return -np.inf
-    return float(np.partition(totals, len(totals) - limit)[-limit])
+def _add(term: TermPostings, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add a term's parts to its documents, and return what these have then."""
+    where = term.documents.astype(np.intp)  # else numpy casts it at every use
+    new = totals[where] + term.parts.take(term.codes)
+    totals[where] = new
+    return new
 
 
-def _union(lists: Sequence[NDArray[np.uint32]], totals: NDArray[np.float64], lowest: float) -> NDArray[np.uint32]:
-    """Documents of the lists whose totals reach `lowest`, each once, ascending."""
-    kept = [documents[totals[documents] >= lowest] for documents in lists]
-    return np.unique(np.concatenate(kept)) if kept else np.empty(0, np.uint32)
+def _raised(threshold: float, totals: NDArray[np.float64], limit: int) -> float:
+    """The `limit`-th best of some totals, if it is above the threshold: that of all documents cannot fall below it."""
+    better = totals[totals > threshold]
+    if len(better) < limit:
+        return threshold
+    return float(np.partition(better, len(better) - limit)[-limit])
 
 
-def _add(term: TermPostings, met: NDArray[np.uint32], totals: NDArray[np.float64]) -> None:
+def _met(terms: Sequence[TermPostings], totals: NDArray[np.float64], lowest: float) -> NDArray[np.intp]:
+    """Documents of the terms whose totals reach `lowest`, ascending."""
+    if lowest > 0:
+        return np.flatnonzero(totals >= lowest)
+    # Nothing is ruled out, and a part may have been rounded to 0.
+    return np.unique(np.concatenate([np.empty(0, np.intp), *(term.documents for term in terms)]))
+
+
+def _look_up(term: TermPostings, met: NDArray[np.intp], totals: NDArray[np.float64]) -> None:
     """Complete the totals of the documents met by what they get for a term."""
     if len(met) * _LOOKED_UP > len(term.documents):
-        totals[term.documents] += term.parts[term.codes]
+        _add(term, totals)
         return
-    at = np.minimum(np.searchsorted(term.documents, met), len(term.documents) - 1)
+    at = np.minimum(np.searchsorted(term.documents, met.astype(np.uint32)), len(term.documents) - 1)
     held = term.documents[at] == met
     totals[met[held]] += term.parts[term.codes[at[held]]]
