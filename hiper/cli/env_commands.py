@@ -77,7 +77,7 @@ def play(
         _play_in_person(request)
         return
     for line in lines_of(request, _from_file(actions or "-")):
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(line) + "\n")  # ASCII: no text in it can break a line
         sys.stdout.flush()
 
 
