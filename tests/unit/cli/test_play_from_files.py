@@ -11,7 +11,7 @@ SHOP = ("env", "play", "--env", "webshop", "--task")
 def lines(*arguments: str, stdin: str = "") -> list[dict]:
     done = hiper(*arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.split("\n") if line]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_an_action_is_a_line_whatever_other_breaks_it_holds(tmp_path: Path) -> None:
