@@ -77,7 +77,19 @@ def _server(data: Path | None) -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory() as folder:
         config, log = Path(folder, "run.json"), Path(folder, "log")
         config.write_text(json.dumps({"env": env}))
-        command = [sys.executable, "-m", "hiper", "env", "serve", "--config", str(config), "--run-dir", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "hiper",
+            "env",
+            "serve",
+            "--workers",
+            "1",
+            "--config",
+            str(config),
+            "--run-dir",
+            folder,
+        ]
         with log.open("wb") as stderr:
             process = subprocess.Popen(  # noqa: S603 - our own program
                 command, env={**child_environment(os.environ), ADDRESS_VARIABLE: address}, stderr=stderr

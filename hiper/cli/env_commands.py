@@ -39,7 +39,8 @@ def serve(
 ) -> None:
     """Host environments over gRPC. Example: hiper env serve --config runs/r/config.json --run-dir runs/r."""
     from hiper.config import load_config
-    from hiper.supervisor.workers import OPENENV_VARIABLE, ServeRequest, serve_workers, usable_processors
+    from hiper.rpc.listen import OPENENV_VARIABLE
+    from hiper.supervisor.workers import ServeRequest, serve_workers, usable_processors
 
     if openenv:
         os.environ[OPENENV_VARIABLE] = openenv

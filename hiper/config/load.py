@@ -37,6 +37,7 @@ RESERVED = frozenset(
         "HIPER_HTTP_ADDRESS",
         "HIPER_NO_UI",
         "HIPER_OPENENV_ADDRESS",
+        "HIPER_OPENENV_SHARED",
         "HIPER_ORIGINAL_PYTHON",
         "HIPER_REDIS_URL",
     }

@@ -8,9 +8,20 @@ from pathlib import Path
 from hiper.errors import ConfigError
 from hiper.rpc.tls import CERTIFICATE_VARIABLE, TlsFiles
 
-__all__ = ["ADDRESS_VARIABLE", "TOKEN_FILE_VARIABLE", "Listen", "token_file_from_environment"]
+__all__ = [
+    "ADDRESS_VARIABLE",
+    "OPENENV_SHARED_VARIABLE",
+    "OPENENV_VARIABLE",
+    "TOKEN_FILE_VARIABLE",
+    "Listen",
+    "token_file_from_environment",
+]
 
 ADDRESS_VARIABLE = "HIPER_GRPC_ADDRESS"
+OPENENV_VARIABLE = "HIPER_OPENENV_ADDRESS"
+"""Where an env server listens for OpenEnv clients; unset = nowhere."""
+OPENENV_SHARED_VARIABLE = "HIPER_OPENENV_SHARED"
+"""Set where that port belongs to the several processes of one env server."""
 TOKEN_FILE_VARIABLE = "HIPER_GRPC_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 

@@ -79,11 +79,16 @@ class HttpServer:
         self._socket.close()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on `host:port`. Raises `DependencyError` if there can be none."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket that listens on `host:port`; others may do so too if all of them are `shared`.
+
+    Raises `DependencyError` if there can be none.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
         listener.listen(128)

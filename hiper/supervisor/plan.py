@@ -17,7 +17,16 @@ __all__ = ["CONFIG_NAME", "BrokerPlace", "ProcessPlan", "child_environment", "pl
 
 CONFIG_NAME = "config.json"
 HTTP_ADDRESS = "HIPER_HTTP_ADDRESS"
-_OURS = frozenset({HTTP_ADDRESS, "HIPER_GRPC_ADDRESS", "HIPER_OPENENV_ADDRESS", "HIPER_REDIS_URL", "HIPER_NO_UI"})
+_OURS = frozenset(
+    {
+        HTTP_ADDRESS,
+        "HIPER_GRPC_ADDRESS",
+        "HIPER_OPENENV_ADDRESS",
+        "HIPER_OPENENV_SHARED",
+        "HIPER_REDIS_URL",
+        "HIPER_NO_UI",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class ServiceSpec:
 SERVICES: tuple[ServiceSpec, ...] = (
     ServiceSpec(
         "env_server",
-        ("env", "serve"),
+        ("env", "serve", "--workers", "1"),
         port=Port({"HIPER_GRPC_ADDRESS": "127.0.0.1:{port}"}, "HIPER_ENV__ADDRESSES", many=True),
     ),
     ServiceSpec("reward", ("reward",), requires=(BROKER, "learner"), reads=(BROKER_URL,)),

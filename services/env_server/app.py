@@ -1,6 +1,7 @@
 """Wiring of the env server."""
 
 import asyncio
+import os
 import time
 import uuid
 
@@ -9,10 +10,11 @@ import grpc.aio
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.envs.configured import open_configured_source
 from hiper.rpc import Listen, serve
+from hiper.rpc.listen import OPENENV_VARIABLE
 from hiper.service import ServiceContext
 from services.env_server.host import SessionHost
 from services.env_server.openenv import OpenEnvFront
-from services.env_server.openenv_server import address_from_environment, serve_openenv
+from services.env_server.openenv_server import serve_openenv
 from services.env_server.servicer import SERVICE, EnvServicer
 
 __all__ = ["main"]
@@ -33,7 +35,7 @@ async def main(context: ServiceContext) -> None:
 
     async with (
         serve(Listen.from_environment(), {SERVICE: add}) as server,
-        serve_openenv(front, address_from_environment()) as openenv,
+        serve_openenv(front, os.environ.get(OPENENV_VARIABLE)) as openenv,
     ):
         context.health.set("service", True)
         ready = {"address": server.address, "openenv": openenv, "env": source.env, "data_version": source.version}

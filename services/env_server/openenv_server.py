@@ -20,12 +20,12 @@ from hiper import __version__
 from hiper.errors import DependencyError
 from hiper.rpc import Listen
 from hiper.rpc.auth import TokenFile
+from hiper.rpc.listen import OPENENV_SHARED_VARIABLE, OPENENV_VARIABLE
 from hiper.service.http import bind, parse_address
 from services.env_server.openenv import Action, Connection, Observation, OpenEnvFront, State
 
-__all__ = ["ADDRESS_VARIABLE", "address_from_environment", "create_app", "serve_openenv"]
+__all__ = ["create_app", "serve_openenv"]
 
-ADDRESS_VARIABLE = "HIPER_OPENENV_ADDRESS"
 _MAX_MESSAGE_BYTES = 64 * 1024
 """Longest message of a client; the longest action, escaped throughout, takes less than half."""
 _PING_S = 20.0
@@ -101,7 +101,7 @@ async def serve_openenv(front: OpenEnvFront, address: str | None) -> AsyncIterat
         return
     listen = Listen(address, Listen.from_environment().token_file)
     if importlib.util.find_spec("websockets") is None:
-        raise DependencyError(f"{ADDRESS_VARIABLE} needs the package websockets", "pip install 'hiper-rl[openenv]'")
+        raise DependencyError(f"{OPENENV_VARIABLE} needs the package websockets", "pip install 'hiper-rl[openenv]'")
     app = create_app(front, TokenFile(listen.token_file) if listen.token_file else None)
     config = uvicorn.Config(
         app,
@@ -113,7 +113,7 @@ async def serve_openenv(front: OpenEnvFront, address: str | None) -> AsyncIterat
         ws_ping_timeout=front.settings.lease_s,
         timeout_graceful_shutdown=round(listen.grace_s),
     )
-    with bind(*parse_address(address)) as listener:
+    with bind(*parse_address(address), shared=OPENENV_SHARED_VARIABLE in os.environ) as listener:
         server = _Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -121,11 +121,6 @@ async def serve_openenv(front: OpenEnvFront, address: str | None) -> AsyncIterat
         finally:
             server.should_exit = True
             await running
-
-
-def address_from_environment() -> str | None:
-    """Where OpenEnv clients are served; None = nowhere."""
-    return os.environ.get(ADDRESS_VARIABLE)
 
 
 class _Server(uvicorn.Server):

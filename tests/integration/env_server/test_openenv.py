@@ -18,10 +18,10 @@ from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult
 from hiper.envs.configured import open_configured_source
 from hiper.errors import ConfigError
-from hiper.rpc.listen import TOKEN_FILE_VARIABLE
+from hiper.rpc.listen import OPENENV_VARIABLE, TOKEN_FILE_VARIABLE
 from services.env_server.host import SessionHost
 from services.env_server.openenv import OpenEnvFront
-from services.env_server.openenv_server import ADDRESS_VARIABLE, serve_openenv
+from services.env_server.openenv_server import serve_openenv
 
 generic_client = pytest.importorskip(
     "openenv.core.generic_client", reason="OpenEnv's client is not installed: scripts/setup.sh installs it"
@@ -238,7 +238,7 @@ async def test_schema_and_metadata_describe_what_is_sent() -> None:
 
 async def test_the_env_server_serves_both_fronts(env_process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     port = Process(env_process.directory).port
-    monkeypatch.setenv(ADDRESS_VARIABLE, f"127.0.0.1:{port}")
+    monkeypatch.setenv(OPENENV_VARIABLE, f"127.0.0.1:{port}")
     env_process.start()
     async with asyncio.timeout(WAIT_S):
         while f"127.0.0.1:{port}" not in env_process.log():  # noqa: ASYNC110 - its log line is the sign
