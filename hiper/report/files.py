@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PIPELINE_NAME", "RunFiles"]
+__all__ = ["FINISHED_NAME", "PIPELINE_NAME", "RunFiles"]
 
 PIPELINE_NAME = "pipeline.json"
 """The last measurement of the pipeline, written by the supervisor when everything but the broker has ended."""
+
+FINISHED_NAME = "finished.json"
+"""The learner's mark of a run that is at its end: the last version, and whether a person stopped it there."""
 
 Tree = dict[str, Any]
 
@@ -25,6 +28,11 @@ class RunFiles:
     def evaluations(self) -> list[Tree]:
         """Lines of evals.jsonl, one per evaluation."""
         return self._lines("evals.jsonl")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a person ended the run before its last iteration."""
+        return bool(self.tree(FINISHED_NAME).get("stopped"))
 
     def tree(self, name: str) -> Tree:
         """A JSON object, empty if there is none."""

@@ -8,6 +8,7 @@ is in flight.
 from hiper.streams.batches import Batches, MemberResult
 from hiper.streams.broker import Broker
 from hiper.streams.consumer import Consumer
+from hiper.streams.control import ControlRecord, RunControl
 from hiper.streams.counts import Counts
 from hiper.streams.dead_letters import DeadLetter, DeadLetters
 from hiper.streams.entry import MAX_ENTRY_BYTES, SCHEMA_VERSION, Delivery
@@ -26,6 +27,7 @@ __all__ = [
     "BrokerFull",
     "BrokerLost",
     "Consumer",
+    "ControlRecord",
     "Counts",
     "DeadLetter",
     "DeadLetters",
@@ -40,6 +42,7 @@ __all__ = [
     "PolicyBoard",
     "PublishedPolicy",
     "Publisher",
+    "RunControl",
     "StreamState",
     "TaskQueue",
     "Verdict",

@@ -60,16 +60,16 @@ USERS: Mapping[str, _Access] = {
             *("create_run", "issue", "apply", "publish_policy"),
             *("acquire_lease", "renew_lease", "release_lease", *_CONSUMER),
         ),
-        ("xreadgroup", "xack", "hgetall"),
+        ("xreadgroup", "xack", "hgetall", "hset"),
         (
-            *("epoch", "counts", "dlq", "policy", "tasks", "traj.*", "issued:*"),
+            *("epoch", "counts", "dlq", "policy", "control", "tasks", "traj.*", "issued:*"),
             *("learner.lease", "learner.gen", "group:*", "group.dead:*", "groups.due"),
         ),
     ),
-    # `hiper status`, the dashboard of `hiper up`, control.
+    # `hiper status`, the dashboard of `hiper up`.
     "observer": _Access(("snapshot",), ("hgetall", "zrange"), ("*",)),
-    # `hiper dlq`.
-    "operator": _Access(("snapshot", "replay", "purge"), ("hgetall", "zrange", "xrange"), ("*",)),
+    # `hiper dlq`, control.
+    "operator": _Access(("snapshot", "replay", "purge"), ("hgetall", "zrange", "xrange", "hset", "hincrby"), ("*",)),
 }
 
 

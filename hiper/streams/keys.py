@@ -64,6 +64,11 @@ class Keys:
         return self._key("policy")
 
     @property
+    def control(self) -> str:
+        """Hash of what people want of the run, and what the learner made of it."""
+        return self._key("control")
+
+    @property
     def epoch(self) -> str:
         """Random id written once, when the run is created."""
         return self._key("epoch")

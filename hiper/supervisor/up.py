@@ -18,6 +18,7 @@ from hiper.durable import write_json
 from hiper.embedded_broker import resolve_broker
 from hiper.errors import ExitCode
 from hiper.report import RunFiles, build_report, summary_lines
+from hiper.report.files import FINISHED_NAME
 from hiper.report.picture import draw_learning_curve
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.lock import RunLock
@@ -35,7 +36,6 @@ __all__ = ["UpRequest", "run_up"]
 
 _REDRAW_S = 2.0
 _PLAIN_S = 10.0
-FINISHED_NAME = "finished.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def run_up(request: UpRequest) -> int:
     config = _with_own_model(request.config, request.run_dir)
     with RunLock(request.run_dir):
         open_run_directory(request.run_dir, config)
+        if RunFiles(request.run_dir).stopped:
+            (request.run_dir / FINISHED_NAME).unlink()  # whoever starts a stopped run wants it to go on
         outcome = asyncio.run(_Up(config, request.run_dir, console, live=request.live).run())
         return _conclude(request.run_dir, outcome, console)
 

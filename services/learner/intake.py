@@ -51,6 +51,11 @@ class Intake:
         """Say how much of a batch has come, for an error message."""
         return self._inbox.progress(batch_id)
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether something came into effect since the last checkpoint."""
+        return bool(self._done)
+
     def done(self, batch: WholeBatch, verdicts: Mapping[str, Verdict]) -> None:
         """Take a batch out. `verdicts`, by trajectory id, are acknowledged once a checkpoint holds them."""
         self._done |= {batch.entries[name]: verdict for name, verdict in verdicts.items()}

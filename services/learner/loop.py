@@ -15,16 +15,17 @@ from pathlib import Path
 from hiper import logs
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config import RunConfig, config_hash
-from hiper.durable import JsonValue, write_json
+from hiper.durable import JsonValue
 from hiper.errors import IntegrityError, RunStateError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
-from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue, Verdict
+from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, RunControl, TaskQueue, Verdict
 from hiper.vocabulary import DropReason
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
 from services.learner.intake import Intake
 from services.learner.lineage import take_up_lineage
+from services.learner.orders import Orders
 from services.learner.panels import keep_panels
 from services.learner.publish import WeightsPublisher
 from services.learner.records import LineFile, eval_line, evaluate
@@ -76,13 +77,16 @@ class LearnerLoop:
         self._publisher = WeightsPublisher(run_dir / "weights", config, ports.board)
         self._metrics = LineFile(run_dir / "metrics.jsonl")
         self._evals = LineFile(run_dir / "evals.jsonl")
+        self._orders = Orders(RunControl(ports.broker), run_dir)
         self._state = RunState()
         self._log = logs.get()
 
     @property
     def finished(self) -> bool:
-        """True once every iteration is applied and every due evaluation is in."""
-        return self._state.version >= self._config.learner.iterations and not self._awaits_evaluation()
+        """True once every iteration is applied and every due evaluation is in, or a person has stopped the run."""
+        return self._orders.stopped or (
+            self._state.version >= self._config.learner.iterations and not self._awaits_evaluation()
+        )
 
     async def recover(self) -> None:
         """Take up the newest checkpoint, or begin, and announce its weights."""
@@ -107,6 +111,9 @@ class LearnerLoop:
         waiting_since = reminded = time.monotonic()
         while not self.finished and not stop.is_set():
             if self._state.version > issued_at:
+                await self._orders.obey(self._state.version, self._settle, stop)
+                if self._orders.stopped:
+                    break
                 await self._issue()
                 issued_at = self._state.version
                 waiting_since = reminded = time.monotonic()
@@ -120,8 +127,7 @@ class LearnerLoop:
                     reminded = time.monotonic()
                 await self._intake.receive(self._state)
         if self.finished:
-            write_json(self._run_dir / "finished.json", {"policy_version": self._state.version})
-            self._log.info("run finished", policy_version=self._state.version)
+            await self._orders.finish(self._state.version)
 
     async def _issue(self) -> None:
         """Issue everything due at this version; what was issued before is recognised by its ids."""
@@ -155,7 +161,8 @@ class LearnerLoop:
 
     def _awaits_evaluation(self) -> bool:
         version = self._state.version
-        return self._plan.evaluation_due(version) and not self._state.evaluated(version)
+        due = self._plan.evaluation_due(version) or self._orders.evaluation
+        return due and not self._state.evaluated(version)
 
     async def _evaluate(self, batch: WholeBatch) -> None:
         trajectories = list(batch.trajectories.values())
@@ -165,6 +172,7 @@ class LearnerLoop:
         self._evals.append(line)
         self._enter(batch, dict.fromkeys(batch.trajectories, "applied"))
         await self._checkpoint()
+        await self._orders.evaluated()
         export_evaluation(record, self._plan.panels.evaluation.env)
         self._log.info("evaluated", policy_version=record.version, success=line["success"], played=line["played"])
 
@@ -248,6 +256,11 @@ class LearnerLoop:
         complete: dict[str, Verdict] = {name: verdicts.get(name, "empty") for name in batch.entries}
         self._state.record(batch.batch_id, complete)
         self._intake.done(batch, complete)
+
+    async def _settle(self) -> None:
+        """Put what no checkpoint holds yet into one."""
+        if self._intake.unsettled:
+            await self._checkpoint()
 
     async def _checkpoint(self) -> None:
         """Write the checkpoint, then acknowledge what it holds. Between the two a crash only repeats the latter."""
