@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from hiper.config.base import Positive, Seconds, Section
 
-__all__ = ["LearnerSettings", "OffPolicySettings", "OptimiserSettings"]
+__all__ = ["LearnerSettings", "LoraSettings", "OffPolicySettings", "OptimiserSettings"]
 
 
 class OptimiserSettings(Section):
@@ -44,6 +44,18 @@ class OffPolicySettings(Section):
     compared, and the drift of the policy is part of the figure."""
 
 
+class LoraSettings(Section):
+    """Adapters of the actor (LoRA): a small share of the weights is trained, with a tenth of the optimiser's memory,
+    and the frozen rest serves as the reference. Needs a higher rate than full training: 1e-5 to 1e-4.
+    """
+
+    rank: Positive = 32
+    alpha: Annotated[float, Field(gt=0)] = 64.0
+    """What an adapter adds is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Linear layers that get one, by the last part of their name."""
+
+
 class LearnerSettings(Section):
     """How the policy is updated and how far ahead it may issue tasks."""
 
@@ -60,6 +72,10 @@ class LearnerSettings(Section):
     critic: OptimiserSettings = OptimiserSettings(lr=1e-5)
     critic_warmup_iterations: Annotated[int, Field(ge=0)] = 0
     """First iterations that train the critic only."""
+    lora: LoraSettings | None = None
+    """Train adapters of the actor instead of all of it; weights are published merged."""
+    gradient_checkpointing: bool = False
+    """Keep one activation a layer and compute the rest again: a third more work, a fraction of the memory."""
     micro_tokens: Positive = 16_384
     """Tokens of one forward and backward pass on one device; rows are packed, so none of them is padding."""
     clip_low: Annotated[float, Field(gt=0)] = 0.2

@@ -7,27 +7,24 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc.aio
-import torch
-from transformers.utils.logging import disable_progress_bar
 
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.config import RunConfig
-from hiper.config.sections import LearnerSettings
 from hiper.errors import ConfigError, DataError
 from hiper.rpc import Listen, serve
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue
 from hiper.vocabulary import Stream
+from services.learner.build import build_trainer
 from services.learner.checkpoint import newest_generation
 from services.learner.critic_service import SERVICE, CriticServicer
 from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
-from services.learner.model import Critic, load_causal_lm, set_attention
 from services.learner.panels import choose_panels
 from services.learner.tasks import TaskPlan
-from services.learner.trainer import Models, Trainer
+from services.learner.trainer import Trainer
 
-__all__ = ["build_trainer", "main"]
+__all__ = ["main"]
 
 T = TypeVar("T")
 
@@ -116,38 +113,3 @@ async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> 
         working.cancel()
         stopping.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-
-
-def build_trainer(config: RunConfig) -> Trainer:
-    """Load the actor, the critic if the estimator needs one, and the reference if the loss does.
-
-    Raises `DependencyError`.
-    """
-    settings = config.learner
-    device = _prepare_torch(settings, config.seed)
-    # Trained weights are float32: a step of 1e-6 is lost in bfloat16, whose neighbouring numbers are 0.4 % apart.
-    actor = load_causal_lm(config.model, config.model.path, torch.float32, device)
-    critic = reference = None
-    if config.hae.estimator.needs_critic:
-        critic_path = config.model.critic_path or config.model.path
-        critic = Critic.from_causal_lm(load_causal_lm(config.model, critic_path, torch.float32, device))
-    if settings.kl_coef > 0:
-        dtype = getattr(torch, settings.dtype)
-        reference = load_causal_lm(config.model, config.model.path, dtype, device).requires_grad_(False)
-    for model in (actor, critic and critic.backbone, reference):
-        if model is not None:
-            set_attention(model, settings.attention)
-    # Greedy sampling has no log-probabilities of its own; the engine records those of the plain softmax.
-    temperature = config.rollout.sampling.temperature or 1.0
-    return Trainer(Models(actor, critic, reference, temperature), settings, config.seed)
-
-
-def _prepare_torch(settings: LearnerSettings, seed: int) -> torch.device:
-    disable_progress_bar()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    if settings.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(settings.device)

@@ -47,7 +47,7 @@ class Backend(Protocol):
         """Take an optimiser step unless the gradient is not finite; return its norm, and begin with none again."""
 
     def model_tensors(self) -> Tensors:
-        """Return every tensor of the model by name, tied ones once, whole and on the CPU."""
+        """Return the model's tensors by name, tied ones once, whole and on the CPU; what is frozen is left out."""
 
     def optimiser_tensors(self) -> Tensors:
         """Return the optimiser's state as `<index of the parameter>.<name>`, whole and on the CPU."""
@@ -110,10 +110,12 @@ class TorchBackend:
 
 
 def named_tensors(model: nn.Module) -> Tensors:
-    """Return parameters and buffers by name, tied ones once, on the CPU."""
+    """Return trained parameters and buffers by name, tied ones once, on the CPU."""
+    frozen = {parameter.data_ptr() for parameter in model.parameters() if not parameter.requires_grad}
     distinct: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict().items():
-        distinct.setdefault(tensor.data_ptr(), (name, tensor))
+        if tensor.data_ptr() not in frozen:
+            distinct.setdefault(tensor.data_ptr(), (name, tensor))
     return {name: tensor.detach().cpu().contiguous() for name, tensor in distinct.values()}
 
 

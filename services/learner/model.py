@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hiper.config.sections import ModelSettings
 from hiper.errors import DependencyError
@@ -16,7 +17,16 @@ from services.learner.attention import PACKED, boundary_arguments
 from services.learner.logprobs import OutputLayer, logprobs_and_entropy
 from services.learner.packing import PackedBatch
 
-__all__ = ["HEADS", "Actor", "Critic", "load_causal_lm", "read_values", "response_logprobs", "set_attention"]
+__all__ = [
+    "HEADS",
+    "Actor",
+    "Critic",
+    "checkpoint_activations",
+    "load_causal_lm",
+    "read_values",
+    "response_logprobs",
+    "set_attention",
+]
 
 HEADS = ("low", "high", "switch")
 """Order of the critic's outputs."""
@@ -43,6 +53,14 @@ def set_attention(model: PreTrainedModel, attention: str) -> None:
         raise DependencyError(
             f"learner.attention '{attention}': {first_line}", "use learner.attention packed"
         ) from error
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Keep one activation a layer for the backward pass. Dropout stays off: no other module enters training mode."""
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = True
 
 
 class Actor(nn.Module):

@@ -1,24 +1,21 @@
 """Publishing weights: files first, the announcement last."""
 
 import asyncio
-import json
 import time
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from hiper import logs
 from hiper.config import RunConfig
-from hiper.config.sections import ModelSettings
-from hiper.durable import write_json
-from hiper.errors import DependencyError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import PolicyBoard, PublishedPolicy
 from hiper.weights.manifest import PublishedWeights, prune, write_version
+from services.learner.hf_folder import copy_files, save_model, tokenizer_files
 
-__all__ = ["WeightsPublisher", "save_model"]
+__all__ = ["WeightsPublisher"]
 
 
 class WeightsPublisher:
@@ -28,7 +25,7 @@ class WeightsPublisher:
         self._root = root
         self._config = config
         self._board = board
-        self._tokenizer = _load_tokenizer(config.model)
+        self._tokenizer = tokenizer_files(config.model)
         self._dtype = getattr(torch, config.learner.dtype)
         self._announced: PublishedPolicy | None = None
 
@@ -54,34 +51,7 @@ class WeightsPublisher:
     def _write(self, actor: PreTrainedModel, version: int, generation: int) -> PublishedWeights:
         def write(directory: Path) -> None:
             save_model(actor, directory, self._dtype)
-            self._tokenizer.save_pretrained(directory)
+            copy_files(self._tokenizer, directory)
 
         # The generation is part of the metadata: a successor that repeats a version with other numbers replaces it.
         return write_version(self._root, version, write, {"run": self._config.run, "generation": generation})
-
-
-def save_model(model: PreTrainedModel, directory: Path, dtype: torch.dtype) -> None:
-    """Write `model` in Hugging Face format with its numbers as `dtype`; tied tensors stay one."""
-    cast: dict[int, torch.Tensor] = {}
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in cast:
-            cast[tensor.data_ptr()] = tensor.detach().to(dtype)
-        tensors[name] = cast[tensor.data_ptr()]
-    model.save_pretrained(directory, state_dict=tensors)
-    # transformers writes the type of `model`; an engine that trusts it would take twice the memory.
-    config = directory / "config.json"
-    write_json(config, {**json.loads(config.read_text()), "dtype": str(dtype).removeprefix("torch.")})
-
-
-def _load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            settings.path, revision=settings.revision, local_files_only=Path(settings.path).exists()
-        )
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise DependencyError(
-            f"cannot load the tokenizer of '{settings.path}': {first_line}", "check model.path"
-        ) from error
-    return tokenizer

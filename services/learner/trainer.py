@@ -26,6 +26,7 @@ from services.learner import speed
 from services.learner.actor_update import ActorUpdate, ActorWork, with_effective_share
 from services.learner.backend import Backend, Ranks, TorchBackend
 from services.learner.critic_update import CriticUpdate
+from services.learner.lora import BaseActor
 from services.learner.mismatch import MismatchWatch
 from services.learner.model import HEADS, Actor, Critic
 from services.learner.packing import TokenRow
@@ -47,7 +48,7 @@ class Models:
     critic: Critic | None
     """Without it there are no values: targets are ignored."""
     reference: PreTrainedModel | None
-    """What the KL term pulls to."""
+    """What the KL term pulls to; the actor itself stands for the actor without its adapters."""
     temperature: float = 1.0
     """The one tokens are sampled at."""
 
@@ -65,7 +66,7 @@ class Trainer:
         self._seed = seed
         self._interrupted = threading.Event()
         self._passes = Passes(settings, self.device, Ranks(), self._interrupted)
-        self._reference = None if models.reference is None else Actor(models.reference, models.temperature)
+        self._reference = _reference(models)
         actor = Actor(models.actor, models.temperature)
         self._actor_module = actor
         self.trained: dict[str, Backend] = {"actor": TorchBackend(actor, models.actor, settings.actor)}
@@ -180,7 +181,9 @@ class Trainer:
         """Of the update: passes over the rows, a backward one being two."""
         settings, tokens = self._settings, [row.tokens for row in rows]
         trains = version >= settings.critic_warmup_iterations
-        passes = 3 * settings.actor.epochs * trains + (settings.off_policy.proximal == "recomputed")
+        # Adapters need no gradient of the weights.
+        training = 3 if settings.lora is None else 2
+        passes = training * settings.actor.epochs * trains + (settings.off_policy.proximal == "recomputed")
         passes += self._reference is not None
         total = passes * Shape.of(self.actor).forward_flops(tokens, with_output=True)
         if self.critic is not None:
@@ -188,6 +191,13 @@ class Trainer:
             shape = Shape.of(self.critic.backbone)
             total += 3 * settings.critic.epochs * shape.forward_flops(prefixes, with_output=False)
         return total
+
+
+def _reference(models: Models) -> Actor | None:
+    if models.reference is None:
+        return None
+    kind = BaseActor if models.reference is models.actor else Actor
+    return kind(models.reference, models.temperature)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from hiper.streams import (
     snapshot,
 )
 from hiper.vocabulary import Stream
-from services.learner.app import build_trainer
+from services.learner.build import build_trainer
 from services.learner.checkpoint import newest_generation
 from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
 from services.learner.panels import RunPanels

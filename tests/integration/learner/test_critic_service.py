@@ -15,7 +15,7 @@ from hiper._proto.critic.v1 import critic_service_pb2 as pb
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.config import parse_config
 from hiper.rpc import Listen, open_channel, serve
-from services.learner.app import build_trainer
+from services.learner.build import build_trainer
 from services.learner.critic_service import MAX_QUERIES, SERVICE, CriticServicer
 from services.learner.trainer import Trainer
 

@@ -7,7 +7,7 @@ import torch
 from learner_world import World
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
-from services.learner import app
+from services.learner import build
 
 
 def without_values(trajectory: Trajectory) -> Trajectory:
@@ -22,13 +22,13 @@ async def test_a_run_without_a_critic_loads_none_and_goes_to_its_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
-    load = app.load_causal_lm
+    load = build.load_causal_lm
 
     def counted(settings, path, dtype, device):
         loaded.append(path)
         return load(settings, path, dtype, device)
 
-    monkeypatch.setattr(app, "load_causal_lm", counted)
+    monkeypatch.setattr(build, "load_causal_lm", counted)
     world.tree["hae"] = {"estimator": {"name": "rloo"}}
     world.change = without_values
     async with world.playing():

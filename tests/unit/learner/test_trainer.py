@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from hiper.errors import RunStateError
 from services.learner.checkpoint import CheckpointStore
+from services.learner.hf_folder import save_model
 from services.learner.model import Critic, response_logprobs
 from services.learner.packing import pack
-from services.learner.publish import save_model
 from services.learner.rows import rows_of
 from services.learner.state import RunState
 from services.learner.trainer import Models, Trainer
