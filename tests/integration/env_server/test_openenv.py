@@ -99,6 +99,16 @@ async def test_the_openenv_client_sees_what_the_engine_shows_to_the_end() -> Non
         await server.until_empty()
 
 
+async def test_a_shop_says_whether_it_can_be_searched() -> None:
+    shop = {"name": "webshop", "webshop": {"synthetic_products": 100}}
+    async with served(**shop) as server, server.client() as env:
+        start = await env.reset(seed=1)
+        assert start.observation["has_search_bar"] is True
+        found = await env.step({"action": "search[red]"})
+        assert (found.observation["has_search_bar"], found.observation["action_valid"]) == (False, True)
+        assert "back to search" in found.observation["admissible"]
+
+
 async def test_tasks_are_chosen_by_seed_or_in_turn() -> None:
     async with served() as server, server.client() as env:
         train, valid = server.host.source.ids("train"), server.host.source.ids("valid")

@@ -1,6 +1,7 @@
 """Servers and channels agree on limits, ask for a token where they must, and say NOT_SERVING when they end."""
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hiper.errors import ConfigError, DependencyError
 from hiper.rpc import Listen, open_channel, options, serve
 
 SERVICE = "hiper.env.v1.EnvService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Greeter(stubs.EnvServiceServicer):
@@ -39,7 +41,7 @@ async def test_serves_health_and_reflection_beside_the_service() -> None:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", SERVICE):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert answer.status == SERVING
         calls = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
             iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=10
         )
@@ -66,7 +68,56 @@ async def test_watchers_see_not_serving_before_the_server_ends() -> None:
         watcher = asyncio.create_task(watch(server.address))
         await asyncio.wait_for(first.wait(), 10)
     await asyncio.wait_for(watcher, 10)
-    assert seen == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert seen == [SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+class Slow(stubs.EnvServiceServicer):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.called, self.go = asyncio.Event(), asyncio.Event()
+
+    async def GetInfo(self, _request: object, _context: object) -> pb.GetInfoResponse:  # noqa: N802
+        self.called.set()
+        await self.go.wait()
+        return pb.GetInfoResponse(env="slow")
+
+
+async def go_once_it_drains(slow: Slow, address: str) -> None:
+    """Have the call answered when the server has begun to end."""
+    async with asyncio.timeout(10), open_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == SERVING:
+                await asyncio.sleep(0.01)
+    slow.go.set()
+
+
+async def in_flight_at_the_end(slow: Slow, grace_s: float, *, answered: bool) -> "asyncio.Task[str]":
+    """Begin a call, then end the server; `answered` while it drains, or never."""
+
+    def add_slow(server: grpc.aio.Server) -> None:
+        stubs.add_EnvServiceServicer_to_server(slow, server)  # type: ignore[abstract]
+
+    async with serve(Listen(grace_s=grace_s), {SERVICE: add_slow}) as server:
+        asked = asyncio.create_task(ask(server.address))
+        await asyncio.wait_for(slow.called.wait(), 10)
+        going = asyncio.create_task(go_once_it_drains(slow, server.address)) if answered else None
+    if going is not None:
+        await going
+    return asked
+
+
+async def test_a_call_in_flight_is_answered_while_the_server_drains() -> None:
+    asked = await in_flight_at_the_end(Slow(), 30.0, answered=True)
+    assert await asyncio.wait_for(asked, 10) == "slow"
+
+
+async def test_a_call_that_outlasts_the_grace_is_ended() -> None:
+    asked = await in_flight_at_the_end(Slow(), 0.1, answered=False)
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await asyncio.wait_for(asked, 20)
+    assert ended.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 async def test_a_taken_port_is_one_clear_error() -> None:
@@ -110,7 +161,7 @@ async def test_the_token_is_asked_for_and_read_again_when_it_changes(tmp_path: P
             await ask(server.address, wrong)
         async with open_channel(server.address) as channel:  # a probe holds no token
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert answer.status == SERVING
 
 
 @pytest.mark.parametrize("content", [None, " \n"])
