@@ -1,7 +1,6 @@
 """Servers and channels agree on limits, ask for a token where they must, and say NOT_SERVING when they end."""
 
 import asyncio
-import contextlib
 import socket
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hiper.errors import ConfigError, DependencyError
 from hiper.rpc import Listen, open_channel, options, serve
 
 SERVICE = "hiper.env.v1.EnvService"
-SERVING = health_pb2.HealthCheckResponse.SERVING
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Greeter(stubs.EnvServiceServicer):
@@ -49,26 +48,25 @@ async def test_serves_health_and_reflection_beside_the_service() -> None:
         assert SERVICE in listed
 
 
+async def watch(address: str, seen: list[int], first: asyncio.Event) -> None:
+    """Follow the service's health until it says NOT_SERVING."""
+    async with open_channel(address) as channel:
+        calls = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=30)
+        async for reply in calls:
+            seen.append(reply.status)
+            first.set()
+            if reply.status == NOT_SERVING:
+                return
+
+
 async def test_watchers_see_not_serving_before_the_server_ends() -> None:
     seen: list[int] = []
     first = asyncio.Event()
-
-    async def watch(address: str) -> None:
-        async with open_channel(address) as channel:
-            calls = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(service=SERVICE), timeout=30
-            )
-            async for reply in calls:
-                seen.append(reply.status)
-                first.set()
-                if reply.status == health_pb2.HealthCheckResponse.NOT_SERVING:
-                    return
-
     async with serve(Listen(), {SERVICE: add}) as server:
-        watcher = asyncio.create_task(watch(server.address))
+        watcher = asyncio.create_task(watch(server.address, seen, first))
         await asyncio.wait_for(first.wait(), 10)
     await asyncio.wait_for(watcher, 10)
-    assert seen == [SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert seen == [SERVING, NOT_SERVING]
 
 
 class Slow(stubs.EnvServiceServicer):
@@ -83,28 +81,23 @@ class Slow(stubs.EnvServiceServicer):
         return pb.GetInfoResponse(env="slow")
 
 
-async def go_once_it_drains(slow: Slow, address: str) -> None:
-    """Have the call answered when the server has begun to end."""
-    async with asyncio.timeout(10), open_channel(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            while (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == SERVING:
-                await asyncio.sleep(0.01)
-    slow.go.set()
-
-
 async def in_flight_at_the_end(slow: Slow, grace_s: float, *, answered: bool) -> "asyncio.Task[str]":
     """Begin a call, then end the server; `answered` while it drains, or never."""
 
     def add_slow(server: grpc.aio.Server) -> None:
         stubs.add_EnvServiceServicer_to_server(slow, server)  # type: ignore[abstract]
 
+    async def go_once_it_drains(address: str, watched: asyncio.Event) -> None:
+        await watch(address, [], watched)
+        if answered:
+            slow.go.set()
+
+    watched = asyncio.Event()
     async with serve(Listen(grace_s=grace_s), {SERVICE: add_slow}) as server:
         asked = asyncio.create_task(ask(server.address))
-        await asyncio.wait_for(slow.called.wait(), 10)
-        going = asyncio.create_task(go_once_it_drains(slow, server.address)) if answered else None
-    if going is not None:
-        await going
+        going = asyncio.create_task(go_once_it_drains(server.address, watched))
+        await asyncio.wait_for(asyncio.gather(slow.called.wait(), watched.wait()), 10)
+    await going
     return asked
 
 
