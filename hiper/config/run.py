@@ -17,6 +17,7 @@ from hiper.config.sections import (
     SupervisorSettings,
     WarmstartSettings,
 )
+from hiper.config.weights import WeightsSettings
 from hiper.vocabulary import EnvName
 
 __all__ = ["RunConfig"]
@@ -36,6 +37,7 @@ class RunConfig(Section):
     reward: RewardSettings = RewardSettings()
     hae: HaeSettings = HaeSettings()
     learner: LearnerSettings = LearnerSettings()
+    weights: WeightsSettings = WeightsSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     warmstart: WarmstartSettings = WarmstartSettings()
     supervisor: SupervisorSettings = SupervisorSettings()

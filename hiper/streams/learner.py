@@ -8,7 +8,7 @@ one. A lease that merely ran out, with nobody else having taken it, fences nobod
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hiper.errors import RunStateError
@@ -129,6 +129,8 @@ class PublishedPolicy:
     generation: int
     """Generation of the learner that published them. A restart may publish a lower version under a higher generation.
     """
+    announced_at: float = field(default=0.0, compare=False)
+    """Unix time, by the learner's clock, of the first announcement; 0 = unknown."""
 
 
 class PolicyBoard:
@@ -143,7 +145,7 @@ class PolicyBoard:
         False if this generation has announced a newer version. Raises LeaseLost if a newer learner has taken over.
         """
         keys = self._broker.keys
-        words = (generation, version, uri, manifest_sha256)
+        words = (generation, version, uri, manifest_sha256, time.time())
         result = int(await self._broker.script("publish_policy", [keys.policy, keys.generation], *words))
         if result < 0:
             raise LeaseLost(f"a newer learner has taken over run {self._broker.run} from generation {generation}")
@@ -155,4 +157,10 @@ class PolicyBoard:
         if not fields:
             return None
         text = {name.decode(): value.decode() for name, value in fields.items()}
-        return PublishedPolicy(int(text["version"]), text["uri"], text["manifest_sha256"], int(text["generation"]))
+        return PublishedPolicy(
+            int(text["version"]),
+            text["uri"],
+            text["manifest_sha256"],
+            int(text["generation"]),
+            float(text.get("announced_at", 0)),
+        )

@@ -9,16 +9,17 @@ from hiper.weights.manifest import (
     version_directory,
     write_version,
 )
-from hiper.weights.source import FilesystemSource, WeightsSource, source_for
+from hiper.weights.source import FilesystemSource, SourceByScheme, WeightsSource, open_source
 
 __all__ = [
     "FilesystemSource",
     "Manifest",
     "PublishedWeights",
+    "SourceByScheme",
     "WeightFile",
     "WeightsSource",
+    "open_source",
     "prune",
-    "source_for",
     "verify",
     "version_directory",
     "write_version",

@@ -126,19 +126,25 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         data = path.read_bytes()
-        tree = json.loads(data)
-        if tree["schema_version"] != SCHEMA_VERSION:
-            raise IntegrityError(f"{path}: schema version {tree['schema_version']}, known is {SCHEMA_VERSION}", _HINT)
-        files = tuple(WeightFile(str(f["name"]), int(f["bytes"]), str(f["sha256"])) for f in tree["files"])
-        manifest = Manifest(int(tree["version"]), dict(tree["metadata"]), files, hashlib.sha256(data).hexdigest())
     except OSError as error:
         raise IntegrityError(f"{path}: cannot be read ({error.strerror})", _HINT) from error
+    return parse_manifest(data, str(path))
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest's bytes; `where` they come from is for errors only. Raises `IntegrityError`."""
+    try:
+        tree = json.loads(data)
+        if tree["schema_version"] != SCHEMA_VERSION:
+            raise IntegrityError(f"{where}: schema version {tree['schema_version']}, known is {SCHEMA_VERSION}", _HINT)
+        files = tuple(WeightFile(str(f["name"]), int(f["bytes"]), str(f["sha256"])) for f in tree["files"])
+        manifest = Manifest(int(tree["version"]), dict(tree["metadata"]), files, hashlib.sha256(data).hexdigest())
     except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{path}: not a manifest ({type(error).__name__}: {error})", _HINT) from error
+        raise IntegrityError(f"{where}: not a manifest ({type(error).__name__}: {error})", _HINT) from error
     for file in manifest.files:
         name = PurePosixPath(file.name)
-        if name.is_absolute() or ".." in name.parts:
-            raise IntegrityError(f"{path}: names a file outside its folder: {file.name}", _HINT)
+        if name.is_absolute() or ".." in name.parts or not name.parts:
+            raise IntegrityError(f"{where}: names a file outside its folder: {file.name}", _HINT)
     return manifest
 
 

@@ -4,14 +4,18 @@ One class per transport, chosen by the URI's scheme. `fetch` blocks (it reads ev
 repeat and may be called from any thread; a rollout runs it beside generation.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from hiper.config.weights import WeightsSettings
 from hiper.errors import ConfigError, IntegrityError, RemoteError
+from hiper.weights.http_source import open_http_source
 from hiper.weights.manifest import verify
 
-__all__ = ["FilesystemSource", "WeightsSource", "source_for"]
+__all__ = ["FilesystemSource", "SourceByScheme", "WeightsSource", "open_source"]
 
 
 class WeightsSource(Protocol):
@@ -46,10 +50,28 @@ class FilesystemSource:
         return directory
 
 
-def source_for(uri: str) -> WeightsSource:
-    """Return the transport for `uri`. Raises `ConfigError` for a scheme without one."""
-    scheme = urlsplit(uri).scheme
-    sources: dict[str, type[FilesystemSource]] = {"file": FilesystemSource}
-    if scheme not in sources:
-        raise ConfigError(f"no weights transport for {uri}", f"known schemes: {', '.join(sources)}")
-    return sources[scheme]()
+class SourceByScheme:
+    """Chooses the transport by the scheme of the announced URI."""
+
+    def __init__(self, sources: Mapping[str, WeightsSource]) -> None:
+        self._sources = sources
+
+    def fetch(self, version: int, uri: str, sha256: str) -> Path:
+        """Fetch by the transport of `uri`; see `WeightsSource.fetch`. Raises `ConfigError` for one that is not here."""
+        source = self._sources.get(urlsplit(uri).scheme)
+        if source is None:
+            raise ConfigError(
+                f"weights version {version}: no transport for {uri} here, only for {', '.join(self._sources)}",
+                "the learner and every rollout need the same weights.transport",
+            )
+        return source.fetch(version, uri, sha256)
+
+
+@contextmanager
+def open_source(cache: Path, settings: WeightsSettings) -> Iterator[WeightsSource]:
+    """The transports of `settings`, for the length of the block; what has to be copied is copied into `cache`."""
+    sources: dict[str, WeightsSource] = {"file": FilesystemSource()}
+    with ExitStack() as open_while:
+        if settings.transport == "http":
+            sources["http"] = open_while.enter_context(open_http_source(cache, settings))
+        yield SourceByScheme(sources)

@@ -10,13 +10,14 @@ from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, PolicyBoard, Publisher
 from hiper.vocabulary import Stream
+from hiper.weights import open_source
 from services.rollout.engine import Engine
 from services.rollout.episode import EpisodePlayer
 from services.rollout.random_engine import RandomEngine
 from services.rollout.spool import Spool
 from services.rollout.tokenizer import TurnTokenizer, load_tokenizer
 from services.rollout.vllm_engine import VllmEngine
-from services.rollout.weights_sync import WeightsSync
+from services.rollout.weights_sync import SyncBounds, SyncParts, WeightsSync
 from services.rollout.worker import RolloutWorker, WorkerLimits, WorkerParts
 
 __all__ = ["main"]
@@ -50,19 +51,22 @@ def _engine(config: RunConfig) -> Engine:
 
 
 async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:
-    settings = context.config.rollout
-    weights = WeightsSync(PolicyBoard(broker), engine, settings.weights_poll_s, partial(context.health.set, "weights"))
-    worker = RolloutWorker(_parts(context, broker, engine, env, weights), WorkerLimits.of(context.config))
-    async with asyncio.TaskGroup() as group:
-        watchers = [
-            group.create_task(weights.run()),
-            group.create_task(_watch_engine(context, engine)),
-            group.create_task(_watch_env(context, env)),
-        ]
-        context.health.set("service", True)
-        await worker.run(context.stop)
-        for watcher in watchers:
-            watcher.cancel()
+    config = context.config
+    bounds = SyncBounds(config.rollout.weights_poll_s, config.weights.fetch_timeout_s)
+    with open_source(context.run_dir / "fetched" / context.name, config.weights) as source:
+        parts = SyncParts(PolicyBoard(broker), source, engine)
+        weights = WeightsSync(parts, bounds, partial(context.health.set, "weights"))
+        worker = RolloutWorker(_parts(context, broker, engine, env, weights), WorkerLimits.of(config))
+        async with asyncio.TaskGroup() as group:
+            watchers = [
+                group.create_task(weights.run()),
+                group.create_task(_watch_engine(context, engine)),
+                group.create_task(_watch_env(context, env)),
+            ]
+            context.health.set("service", True)
+            await worker.run(context.stop)
+            for watcher in watchers:
+                watcher.cancel()
 
 
 def _parts(

@@ -6,19 +6,22 @@ the version their task asks for.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from hiper import logs
-from hiper.errors import HiperError
+from hiper.errors import HiperError, RemoteError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, gauge, histogram
 from hiper.streams import PublishedPolicy
 from hiper.vocabulary import PolicyVersion
-from hiper.weights import source_for
+from hiper.weights import WeightsSource
 from services.rollout.engine import Engine, EngineDead, RequestRefused
 from services.rollout.ports import PolicySource
 
-__all__ = ["WeightsSync"]
+__all__ = ["SyncBounds", "SyncParts", "WeightsSync"]
 
 _MAX_FAILED_SWAPS = 3
 """Swaps that may fail in a row; the engine is paused after each, so that many mean that it will not recover."""
@@ -27,14 +30,35 @@ _RETRY_S = 1.0
 Report = Callable[[bool, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class SyncParts:
+    """What versions are announced on, brought here by, and loaded into."""
+
+    board: PolicySource
+    source: WeightsSource
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBounds:
+    """How often the board is read, and how long a version may take to come."""
+
+    poll_s: float
+    fetch_s: float = 900.0
+
+
 class WeightsSync:
     """Follows the published policy. `report` is told whether the engine is in step, and what it waits for."""
 
-    def __init__(self, board: PolicySource, engine: Engine, poll_s: float, report: Report) -> None:
-        self._board = board
-        self._engine = engine
-        self._poll_s = poll_s
+    def __init__(
+        self, parts: SyncParts, bounds: SyncBounds, report: Report, now: Callable[[], float] = time.time
+    ) -> None:
+        self._board = parts.board
+        self._engine = parts.engine
+        self._source = parts.source
+        self._bounds = bounds
         self._report = report
+        self._now = now
         self._loaded: PublishedPolicy | None = None
         self._failed_swaps = 0
         self._changed = asyncio.Condition()
@@ -44,7 +68,7 @@ class WeightsSync:
         """Follow for ever. Raises `EngineDead`, and `BrokerError` once the broker stays away."""
         while True:
             succeeded = await self.poll()
-            await asyncio.sleep(self._poll_s if succeeded else max(_RETRY_S, self._poll_s))
+            await asyncio.sleep(self._bounds.poll_s if succeeded else max(_RETRY_S, self._bounds.poll_s))
 
     async def poll(self) -> bool:
         """Take in the published policy if it is another one than the engine's; False if that failed."""
@@ -70,19 +94,32 @@ class WeightsSync:
         version = PolicyVersion(published.version)
         duration = histogram("weights_load_duration_seconds")
         with duration.labels(phase="fetch").time():
-            source = source_for(published.uri)
-            directory = await asyncio.to_thread(source.fetch, version, published.uri, published.manifest_sha256)
+            directory = await self._fetch(published)
         failpoint(Failpoint.ROLLOUT_BEFORE_SWAP)
         with duration.labels(phase="swap").time():
             await self._engine.load_weights(directory, version)
         failpoint(Failpoint.ROLLOUT_AFTER_SWAP)
         gauge("rollout_policy_version").set(version)
         gauge("weights_version_skew").set(0)
+        if published.announced_at:
+            taken = max(0.0, self._now() - published.announced_at)
+            histogram("weights_end_to_end_duration_seconds").observe(taken)
         self._log.info("weights loaded", policy_version=version)
         self._report(True, f"policy version {version}")
         async with self._changed:
             self._loaded, self._failed_swaps = published, 0
             self._changed.notify_all()
+
+    async def _fetch(self, published: PublishedPolicy) -> Path:
+        fetching = asyncio.to_thread(self._source.fetch, published.version, published.uri, published.manifest_sha256)
+        try:
+            async with asyncio.timeout(self._bounds.fetch_s):
+                return await fetching
+        except TimeoutError as error:
+            raise RemoteError(
+                f"weights version {published.version} from {published.uri}: not here and verified within "
+                f"{self._bounds.fetch_s:g} s (weights.fetch_timeout_s)"
+            ) from error
 
     def _failed(self, published: PublishedPolicy, error: HiperError) -> None:
         swap = isinstance(error, RequestRefused)

@@ -1,4 +1,6 @@
 import asyncio
+import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,22 @@ from rollout_fakes import Board, ScriptedEngine
 from hiper.errors import IntegrityError
 from hiper.metrics import render
 from hiper.streams import PublishedPolicy
-from hiper.weights import write_version
-from services.rollout.engine import EngineDead, RequestRefused
-from services.rollout.weights_sync import WeightsSync
+from hiper.weights import FilesystemSource, write_version
+from services.rollout.engine import EngineDead, RequestRefused, Sampling
+from services.rollout.weights_sync import SyncBounds, SyncParts, WeightsSync
+
+
+class GatedSource(FilesystemSource):
+    """Holds a fetch while its gate is closed."""
+
+    def __init__(self) -> None:
+        self.gate, self.reached = threading.Event(), threading.Event()
+        self.gate.set()
+
+    def fetch(self, version: int, uri: str, sha256: str) -> Path:
+        self.reached.set()
+        assert self.gate.wait(30)
+        return super().fetch(version, uri, sha256)
 
 
 class Desk:
@@ -18,7 +33,9 @@ class Desk:
     def __init__(self, root: Path) -> None:
         self.root, self.board, self.engine = root, Board(), ScriptedEngine()
         self.reports: list[tuple[bool, str]] = []
-        self.sync = WeightsSync(self.board, self.engine, 0.001, lambda ok, text: self.reports.append((ok, text)))
+        self.source = GatedSource()
+        parts = SyncParts(self.board, self.source, self.engine)
+        self.sync = WeightsSync(parts, SyncBounds(0.001, 30.0), lambda ok, text: self.reports.append((ok, text)))
 
     def publish(self, version: int, *, generation: int = 1) -> Path:
         def write(directory: Path) -> None:
@@ -34,11 +51,19 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def failures(stage: str) -> float:
+def metric(sample: str) -> float:
     for line in render().decode().splitlines():
-        if line.startswith(f'hiper_weights_failures_total{{stage="{stage}"}}'):
+        if line.startswith(f"hiper_weights_{sample} "):
             return float(line.rsplit(" ", 1)[1])
     return 0.0
+
+
+def failures(stage: str) -> float:
+    return metric(f'failures_total{{stage="{stage}"}}')
+
+
+def end_to_end() -> float:
+    return metric("end_to_end_duration_seconds_sum")
 
 
 async def test_a_published_version_is_loaded_once(desk: Desk) -> None:
@@ -129,3 +154,42 @@ async def test_it_follows_by_itself(desk: Desk) -> None:
         await asyncio.wait_for(desk.sync.wait_for(version), 5)
     following.cancel()
     assert [version for _, version in desk.engine.loaded] == [0, 1, 2]
+
+
+async def test_the_engine_generates_while_a_version_is_fetched(desk: Desk) -> None:
+    desk.publish(0)
+    await desk.sync.poll()
+    desk.publish(1)
+    desk.source.gate.clear()
+    desk.source.reached.clear()
+    polling = asyncio.create_task(desk.sync.poll())
+    assert await asyncio.to_thread(desk.source.reached.wait, 30)
+    generation = await desk.engine.generate([1], Sampling(1.0, 1.0, 8, 0), "episode#0")
+    assert generation.version_end == 0
+    assert len(desk.engine.loaded) == 1, "nothing touches the engine before the files are verified"
+    desk.source.gate.set()
+    assert await polling
+    assert desk.engine.version == 1
+
+
+async def test_a_fetch_that_takes_too_long_is_a_failure_with_its_bound(desk: Desk) -> None:
+    desk.publish(0)
+    desk.source.gate.clear()
+    parts = SyncParts(desk.board, desk.source, desk.engine)
+    sync = WeightsSync(parts, SyncBounds(0.001, 0.01), lambda ok, text: desk.reports.append((ok, text)))
+    assert not await sync.poll()
+    assert desk.reports[-1][0] is False
+    assert "fetch_timeout_s" in desk.reports[-1][1]
+    desk.source.gate.set()
+
+
+async def test_the_time_from_announcement_to_serving_is_a_metric(desk: Desk) -> None:
+    desk.publish(0)
+    assert desk.board.policy is not None
+    desk.board.policy = dataclasses.replace(desk.board.policy, announced_at=100.0)
+    parts = SyncParts(desk.board, desk.source, desk.engine)
+    sync = WeightsSync(parts, SyncBounds(0.001), lambda _ok, _text: None, now=lambda: 107.5)
+    before = end_to_end()
+    await sync.poll()
+    assert end_to_end() - before == 7.5
+    assert "hiper_weights_version_skew 0.0" in render().decode()

@@ -11,10 +11,10 @@ from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.errors import BrokerError
 from hiper.streams import BrokerFull, Delivery, PublishedPolicy
 from hiper.vocabulary import PolicyVersion
-from hiper.weights import write_version
+from hiper.weights import FilesystemSource, write_version
 from services.rollout.engine import EngineDead
 from services.rollout.spool import Spool
-from services.rollout.weights_sync import WeightsSync
+from services.rollout.weights_sync import SyncBounds, SyncParts, WeightsSync
 from services.rollout.worker import RolloutWorker, WorkerLimits, WorkerParts
 
 
@@ -34,7 +34,9 @@ class World:
     running: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.weights = WeightsSync(self.board, self.engine, 0.001, lambda _ok, _detail: None)
+        self.weights = WeightsSync(
+            SyncParts(self.board, FilesystemSource(), self.engine), SyncBounds(0.001), lambda _ok, _detail: None
+        )
         self.spool = Spool(self.root / "spool", 2**20)
         limits = WorkerLimits(self.slots, self.drain_s, beat_s=0.01, publish_patience_s=1.0, retry_s=0.005)
         parts = WorkerParts(self.stream, self.stream, player(self.engine, self.env), self.weights, self.spool)

@@ -10,8 +10,8 @@ from hiper.errors import ConfigError, HiperError, IntegrityError, RemoteError
 from hiper.weights import (
     FilesystemSource,
     PublishedWeights,
+    SourceByScheme,
     prune,
-    source_for,
     verify,
     version_directory,
     write_version,
@@ -139,7 +139,7 @@ def test_prune_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
 
 def test_filesystem_source_returns_the_announced_folder(published: PublishedWeights) -> None:
     uri = published.directory.as_uri()
-    assert source_for(uri).fetch(3, uri, published.manifest_sha256) == published.directory
+    assert FilesystemSource().fetch(3, uri, published.manifest_sha256) == published.directory
 
 
 def test_filesystem_source_names_what_is_wrong(published: PublishedWeights) -> None:
@@ -160,4 +160,4 @@ def test_filesystem_source_names_what_is_wrong(published: PublishedWeights) -> N
 
 def test_an_unknown_transport_is_refused() -> None:
     with pytest.raises(ConfigError, match="ftp://"):
-        source_for("ftp://host/v1")
+        SourceByScheme({"file": FilesystemSource()}).fetch(1, "ftp://host/v1", "")
