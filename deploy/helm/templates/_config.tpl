@@ -1,9 +1,19 @@
 {{/* The run file, and what other templates want to know of it. */}}
 
+{{/* The result of a template that takes the root alone, made once in a render. Takes [root, template]. */}}
+{{- define "hiper.once" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- if not (hasKey $root "HiperOnce") }}{{ $_ := set $root "HiperOnce" dict }}{{ end -}}
+{{- if not (hasKey $root.HiperOnce $name) }}{{ $_ := set $root.HiperOnce $name (include $name $root) }}{{ end -}}
+{{- get $root.HiperOnce $name -}}
+{{- end -}}
+
 {{- define "hiper.runDir" -}}/var/lib/hiper/run{{- end -}}
 
 {{/* Recipe + `config`, before what the chart adds. */}}
-{{- define "hiper.givenConfig" -}}
+{{- define "hiper.givenConfig" }}{{ include "hiper.once" (list . "hiper.givenConfig.made") }}{{ end -}}
+{{- define "hiper.givenConfig.made" -}}
 {{- $recipe := dict -}}
 {{- if .Values.recipe -}}
 {{- $recipe = .Files.Get (printf "recipes/%s.yaml" .Values.recipe) | fromYaml -}}
@@ -12,7 +22,8 @@
 {{- end -}}
 
 {{/* The run file as it is mounted. */}}
-{{- define "hiper.config" -}}
+{{- define "hiper.config" }}{{ include "hiper.once" (list . "hiper.config.made") }}{{ end -}}
+{{- define "hiper.config.made" -}}
 {{- $config := include "hiper.givenConfig" . | fromYaml -}}
 {{- $family := include "hiper.playedFamily" . -}}
 {{- with (include "hiper.envFamily" (list . $family) | fromYaml).data -}}
@@ -46,6 +57,23 @@
 {{- merge (pick $config "run" "seed") (dict "env" $env) | toYaml -}}
 {{- end -}}
 
+{{/* `http` if rollouts fetch weights from the learner and each other, else `filesystem`. */}}
+{{- define "hiper.transport" -}}
+{{- dig "weights" "transport" "filesystem" (include "hiper.givenConfig" . | fromYaml) -}}
+{{- end -}}
+
+{{/* `ro` if others than the learner can mount the run's directory, else nothing. */}}
+{{- define "hiper.sharedRun" -}}
+{{- with .Values.storage.run -}}
+{{- if or .existingClaim .singleNode (has "ReadWriteMany" .accessModes) }}ro{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How a rollout mounts it: not at all if it needs nothing of it. */}}
+{{- define "hiper.rolloutRun" -}}
+{{- if or (ne (include "hiper.transport" .) "http") (dig "warmstart" "enabled" false (include "hiper.givenConfig" . | fromYaml)) }}ro{{ end -}}
+{{- end -}}
+
 {{- define "hiper.run" -}}
 {{- dig "run" "run" (include "hiper.givenConfig" . | fromYaml) -}}
 {{- end -}}
@@ -61,7 +89,8 @@
 {{- end -}}
 
 {{/* Families that are deployed, sorted, as {families: [...]}. */}}
-{{- define "hiper.envFamilies" -}}
+{{- define "hiper.envFamilies" }}{{ include "hiper.once" (list . "hiper.envFamilies.made") }}{{ end -}}
+{{- define "hiper.envFamilies.made" -}}
 {{- $families := list -}}
 {{- range $family := keys .Values.env | sortAlpha -}}
 {{- if (include "hiper.envFamily" (list $ $family) | fromYaml).enabled -}}
@@ -72,7 +101,8 @@
 {{- end -}}
 
 {{/* The deployed family that hosts the environment the run plays. */}}
-{{- define "hiper.playedFamily" -}}
+{{- define "hiper.playedFamily" }}{{ include "hiper.once" (list . "hiper.playedFamily.made") }}{{ end -}}
+{{- define "hiper.playedFamily.made" -}}
 {{- $name := dig "env" "name" "alfworld" (include "hiper.givenConfig" . | fromYaml) -}}
 {{- $found := list -}}
 {{- range $family := (include "hiper.envFamilies" . | fromYaml).families -}}
@@ -93,7 +123,8 @@
 {{- end -}}
 
 {{/* Every component whose number of pods may follow load: {component: values}. */}}
-{{- define "hiper.scalable" -}}
+{{- define "hiper.scalable" }}{{ include "hiper.once" (list . "hiper.scalable.made") }}{{ end -}}
+{{- define "hiper.scalable.made" -}}
 {{- $all := dict -}}
 {{- range $family := (include "hiper.envFamilies" . | fromYaml).families -}}
 {{- $_ := set $all (printf "env-%s" $family) (include "hiper.envFamily" (list $ $family) | fromYaml) -}}

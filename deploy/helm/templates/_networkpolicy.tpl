@@ -23,6 +23,11 @@
     {{- end }}
   ports: [{protocol: TCP, port: grpc}]
 {{- end }}
+{{- if and (has $name (list "learner" "rollout")) (eq (include "hiper.transport" $root) "http") }}
+- from:
+    {{- include "hiper.peer" (list $root "rollout") | nindent 4 }}
+  ports: [{protocol: TCP, port: weights}]
+{{- end }}
 {{- if ne $name "test" }}
 - from:
     {{- include "hiper.peer" (list $root "control") | nindent 4 }}
@@ -68,6 +73,12 @@
     {{- include "hiper.peer" (list $root .) | nindent 4 }}
   ports: [{protocol: TCP, port: 50051}]
 {{- end }}
+{{- end }}
+{{- if and (eq $name "rollout") (eq (include "hiper.transport" $root) "http") }}
+- to:
+    {{- include "hiper.peer" (list $root "learner") | nindent 4 }}
+    {{- include "hiper.peer" (list $root "rollout") | nindent 4 }}
+  ports: [{protocol: TCP, port: 8085}]
 {{- end }}
 {{- if and (has $name (list "rollout" "learner")) $root.Values.networkPolicy.allowModelDownload }}
 # Models from a hub, over HTTPS.

@@ -7,6 +7,8 @@
      grpc              it serves gRPC on 50051
      gpuCaches         it fills caches of compilers and models: HOME is a volume
      models            it reads models
+     servesWeights     it hands weights on over HTTP, on 8085
+     weightsHost       the host others find them under; empty = the pod's own address
      run               mount of the run's directory: rw, ro, or empty
      data              `data` values of an environment family, or empty
      env, volumes, mounts, initContainers   further ones, as in a pod
@@ -43,6 +45,9 @@ spec:
         - {name: http, containerPort: {{ default 8080 .httpPort }}}
         {{- if .grpc }}
         - {name: grpc, containerPort: 50051}
+        {{- end }}
+        {{- if .servesWeights }}
+        - {name: weights, containerPort: 8085}
         {{- end }}
       {{- include "hiper.pod.probes" . | nindent 6 }}
       resources:
@@ -115,6 +120,14 @@ env:
   {{- end }}
   {{- if or .grpc .reads }}
   - {name: HIPER_GRPC_TOKEN_FILE, value: /etc/hiper/grpc/{{ $root.Values.secrets.grpc.key }}}
+  {{- end }}
+  {{- if .servesWeights }}
+  - {name: HIPER_WEIGHTS__ADDRESS, value: "0.0.0.0:8085"}
+  {{- if not .weightsHost }}
+  - name: POD_IP
+    valueFrom: {fieldRef: {fieldPath: status.podIP}}
+  {{- end }}
+  - {name: HIPER_WEIGHTS__ADVERTISE, value: "http://{{ default "$(POD_IP)" .weightsHost }}:8085"}
   {{- end }}
   {{- if and (or .grpc .reads) $root.Values.tls.enabled }}
   - {name: HIPER_GRPC_TLS_CERT_FILE, value: /etc/hiper/tls/tls.crt}
@@ -337,5 +350,8 @@ spec:
     - {name: http, port: {{ default 8080 .httpPort }}, targetPort: http}
     {{- if .grpc }}
     - {name: grpc, port: 50051, targetPort: grpc, appProtocol: grpc}
+    {{- end }}
+    {{- if .servesWeights }}
+    - {name: weights, port: 8085, targetPort: weights}
     {{- end }}
 {{- end -}}

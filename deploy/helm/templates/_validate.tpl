@@ -24,6 +24,8 @@
       "env.addresses" "the chart knows its env servers"
       "hae.critic_address" "the chart knows its learner"
       "learner.critic_port" "the chart knows its learner"
+      "weights.address" "the chart knows its pods"
+      "weights.advertise" "the chart knows its pods"
       "supervisor.scale" "set the component's replicaCount" -}}
 {{- $keys := splitList "." $path -}}
 {{- if dig (first $keys) (last $keys) "" $root.Values.config -}}
@@ -70,10 +72,8 @@
 {{- end -}}
 
 {{- define "hiper.validate.storage" -}}
-{{- with .Values.storage.run -}}
-{{- if not (or .existingClaim .singleNode (has "ReadWriteMany" .accessModes)) -}}
-{{- fail "hiper: storage.run.accessModes lacks ReadWriteMany, but the learner writes what rollouts read: use a class that can, or say storage.run.singleNode=true if all of them run on one node" -}}
-{{- end -}}
+{{- if and (include "hiper.rolloutRun" .) (not (include "hiper.sharedRun" .)) -}}
+{{- fail "hiper: storage.run.accessModes lacks ReadWriteMany, but the learner writes what rollouts read: use a class that can, set config.weights.transport=http (and no warm start), or say storage.run.singleNode=true if all of them run on one node" -}}
 {{- end -}}
 {{- end -}}
 

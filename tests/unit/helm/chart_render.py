@@ -23,6 +23,7 @@ PRESETS = sorted([*CHART.glob("presets/*.yaml"), *CHART.glob("ci/*.yaml")])
 EVERY = {"defaults": {}, **{path.stem: helm.values_from_yaml(path.read_text()) for path in PRESETS}}
 """Every set of values that is shipped or tested as a whole, by name."""
 RELEASE, NAMESPACE = "demo", "ml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Tree = dict[str, Any]
 
@@ -113,9 +114,8 @@ def chart() -> "helm.Chart":
 @functools.cache
 def _render(values: str, release: str, namespace: str) -> Rendered:
     texts = chart().render(json.loads(values), name=release, namespace=namespace)
-    objects = [
-        item for path, text in sorted(texts.items()) if path.endswith(".yaml") for item in yaml.safe_load_all(text)
-    ]
+    manifests = "\n---\n".join(text for path, text in sorted(texts.items()) if path.endswith(".yaml"))
+    objects = yaml.load_all(manifests, _LOADER)
     notes = next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
     return Rendered(tuple(item for item in objects if item), notes)
 

@@ -54,6 +54,7 @@ def test_the_variables_of_every_pod_are_ones_the_program_knows(name: str) -> Non
             file = Path(pod.main["args"][pod.main["args"].index("--config") + 1]).name
             tree = yaml.safe_load(rendered.find("ConfigMap", "config")["data"][file])
             given = {key: value for key, value in pod.variables.items() if isinstance(value, str)}
+            given = {key: value.replace("$(POD_IP)", "10.0.0.7") for key, value in given.items()}
             parse_config(tree, source=pod.owner, environment=given)
 
 

@@ -80,6 +80,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "addresses in the run file": (values_at("config.env.addresses", ["env:50051"]), "the chart knows its env servers"),
     "the critic in the run file": (values_at("config.hae.critic_address", "a:1"), "the chart knows its learner"),
     "the critic's port in the run file": (values_at("config.learner.critic_port", 5), "the chart knows its learner"),
+    "addresses of weights in the run file": (
+        values_at("config.weights.advertise", "http://here:1"),
+        "the chart knows its pods",
+    ),
+    "a warm start nobody else can read": (
+        merged(EVERY["multinode"], {"recipe": "demo", "config": {"rollout": {"tensor_parallel": 2}}}),
+        "(and no warm start)",
+    ),
     "processes in the run file": (values_at("config.supervisor.scale", {"rollout": 2}), "set the component's replica"),
     "the broker's memory in the run file": (values_at("config.broker.maxmemory_mb", 9), "set broker.maxmemory"),
 }

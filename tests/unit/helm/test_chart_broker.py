@@ -1,0 +1,252 @@
+"""The broker of the chart, for real: its rendered configuration, its users, and the script of `helm test`."""
+
+import asyncio
+import importlib.util
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote
+
+import pytest
+from chart_render import CHART, EVERY, merged, refusal, render, values_at
+from pydantic import SecretStr
+
+from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
+from hiper.cli.main import main as hiper_main
+from hiper.config import RunConfig, parse_config
+from hiper.config.sections import BrokerSettings
+from hiper.embedded_broker.servers import find_server
+from hiper.errors import BrokerError, HiperError
+from hiper.streams import GROUPS, Batches, Broker, Consumer, Delivery, LearnerLease, Publisher, apply_ack
+from hiper.streams.acl import USERS
+from hiper.streams.server import ServerInfo, objections
+from hiper.supervisor.ports import PortBook
+from hiper.vocabulary import Stream
+
+_FAST = {"connect_timeout_s": 1.0, "unavailable_timeout_s": 2.0}
+
+
+def rendered_conf(**values: object) -> str:
+    return str(render({"broker": values} if values else {}).find("ConfigMap", "broker")["data"]["broker.conf"])
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Server"]:
+    """A server of this machine with the chart's own files, its paths moved into the test's folder."""
+    try:
+        binary = find_server()
+    except HiperError as error:
+        pytest.skip(f"no Redis or Valkey server here: {error}")
+    running = Server(tmp_path, binary.path)
+    running.write_users(monkeypatch)
+    running.start()
+    yield running
+    running.process.terminate()
+    running.process.wait(timeout=10)
+
+
+class Server:
+    """The process, and what a service would be told of it."""
+
+    def __init__(self, folder: Path, binary: Path) -> None:
+        self.folder, self.binary = folder, binary
+        self.port = PortBook().port("broker")
+        self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
+        self.process: subprocess.Popen[bytes]
+
+    def write_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Run the init container's command."""
+        (self.folder / "users").mkdir()
+        for user, password in self.passwords.items():
+            (self.folder / "users" / user).write_text(password)
+        (container,) = render().pod("broker").spec["initContainers"]
+        places = {
+            "/etc/hiper/broker-users": self.folder / "users",
+            "/etc/hiper/acl/users.acl": self.folder / "users.acl",
+        }
+        arguments = [str(places.get(argument, argument)) for argument in container["args"]]
+        monkeypatch.setattr("sys.argv", ["hiper", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            hiper_main()
+        assert not ended.value.code
+
+    def start(self) -> None:
+        conf = rendered_conf().replace("/etc/hiper/acl/users.acl", str(self.folder / "users.acl"))
+        conf = conf.replace("dir /data", f"dir {self.folder}").replace("port 6379", f"port {self.port}")
+        conf = conf.replace("bind * -::*", "bind 127.0.0.1")
+        (self.folder / "broker.conf").write_text(conf + "\n")
+        self.process = subprocess.Popen([self.binary, self.folder / "broker.conf"], stdout=subprocess.DEVNULL)
+
+    def settings(self, user: str, password: str | None = None) -> BrokerSettings:
+        secret = quote(self.passwords[user] if password is None else password)
+        return BrokerSettings(url=SecretStr(f"redis://{user}:{secret}@127.0.0.1:{self.port}/0"), **_FAST)
+
+    def connect(self, user: str, password: str | None = None):  # type: ignore[no-untyped-def]
+        return Broker.connect(self.settings(user, password), "demo", "test")
+
+
+async def test_every_service_can_log_in_and_work(server: Server) -> None:
+    async with await server.connect("learner") as learner:
+        await learner.create_run()
+        lease = LearnerLease(learner, 6.0)
+        await lease.acquire()
+        for user in ("rollout", "reward", "hae", "observer", "operator"):
+            async with await server.connect(user) as broker:
+                await broker.join_run(2.0)
+
+
+async def test_a_stranger_and_a_wrong_password_are_turned_away(server: Server) -> None:
+    async with await server.connect("learner") as learner:
+        await learner.create_run()
+    with pytest.raises(BrokerError, match="refused"):
+        await server.connect("rollout", "wrong")
+    default = BrokerSettings(url=SecretStr(f"redis://127.0.0.1:{server.port}/0"), **_FAST)
+    with pytest.raises(BrokerError, match="refused"):
+        await Broker.connect(default, "demo", "test")
+
+
+@pytest.fixture
+def one_trajectory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script of the test pod."""
+    spec = importlib.util.spec_from_file_location("one_trajectory", CHART / "files/one_trajectory.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "_LOOK_S", 0.05)
+    return module
+
+
+def observer_config(server: Server) -> RunConfig:
+    """The run file of the chart with the variable the test pod is given."""
+    config = parse_config(render().config, source="chart", environment={})
+    return config.model_copy(update={"broker": server.settings("observer")})
+
+
+async def test_the_helm_test_says_where_trajectories_stay(server: Server, one_trajectory: ModuleType) -> None:
+    async with await server.connect("learner") as learner:
+        await learner.create_run()
+        fault = await one_trajectory.watch(observer_config(server), 0.3)
+    assert re.match(r"no trajectory was applied within 0\.3 s; published 0; waiting: 0 in tasks, 0 in traj.raw", fault)
+
+
+async def test_the_helm_test_sees_one_go_the_whole_way(server: Server, one_trajectory: ModuleType) -> None:
+    """Every stage works as the user the chart gives it."""
+    async with AsyncExitStack() as stack:
+        as_user = {user: await stack.enter_async_context(await server.connect(user)) for user in USERS}
+        await as_user["learner"].create_run()
+        for broker in as_user.values():
+            await broker.join_run(2.0)
+        watching = asyncio.create_task(one_trajectory.watch(observer_config(server), 10.0))
+        lease = LearnerLease(as_user["learner"], 6.0)
+        await lease.acquire()
+        task = Task(schema_version=1, run="demo", trajectory_id="demo/t/0/0", batch_id="t", batch_size=1)
+        await Publisher(as_user["rollout"]).publish(Trajectory(schema_version=1, task=task))
+        raw = await one(as_user["reward"], Stream.RAW)
+        await Batches(as_user["reward"]).add_member(raw, raw.trajectory())
+        batches, scored = Batches(as_user["hae"]), await one(as_user["hae"], Stream.SCORED)
+        await batches.hand_off(scored, scored.batch_ready(), await batches.members("t"))
+        entry = await one(as_user["learner"], Stream.ADVANTAGES)
+        await apply_ack(as_user["learner"], lease, {entry.entry_id: "applied"})
+        assert await watching == ""
+
+
+async def one(broker: Broker, stream: Stream) -> Delivery:
+    """The entry that waits in a stream."""
+    consumer = Consumer(broker, stream, GROUPS[stream], "test")
+    async with asyncio.timeout(10.0):
+        while True:
+            for delivery in await consumer.receive(1):
+                return delivery
+
+
+async def test_the_helm_test_says_that_no_run_has_begun(server: Server, one_trajectory: ModuleType) -> None:
+    with pytest.raises(HiperError, match="demo"):
+        await one_trajectory.watch(observer_config(server), 0.3)
+
+
+def test_the_configuration_is_one_the_services_accept() -> None:
+    """What `Broker.connect` objects to, read from the file instead of from the server."""
+    conf = dict(line.split(" ", 1) for line in rendered_conf().splitlines() if not line.startswith("#"))
+    assert (conf["appendonly"], conf["maxmemory-policy"], conf["appendfsync"]) == ("yes", "noeviction", "always")
+    assert conf["no-appendfsync-on-rewrite"] == "no", "`yes` would switch `always` off during a rewrite"
+    info = ServerInfo(
+        "Valkey", broker_version(), conf["maxmemory-policy"], None, appendonly=conf["appendonly"] == "yes"
+    )
+    assert objections(info, BrokerSettings()) == []
+
+
+def broker_version() -> str:
+    return str(render().pod("broker").main["image"]).rpartition(":")[2]
+
+
+@pytest.mark.parametrize(("limit", "memory"), [("2Gi", "1433mb"), ("512Mi", "358mb"), ("8Gi", "5734mb")])
+def test_the_broker_leaves_room_for_a_rewrite_of_its_file(limit: str, memory: str) -> None:
+    assert f"maxmemory {memory}\n" in rendered_conf(resources={"limits": {"memory": limit}})
+
+
+def test_memory_can_be_given() -> None:
+    assert "maxmemory 3gb\n" in rendered_conf(maxmemory="3gb")
+
+
+def test_throw_away_runs_say_so_everywhere() -> None:
+    rendered = render({"broker": {"persistence": {"enabled": False}, "allowDataLoss": True}})
+    assert "appendonly no" in rendered.find("ConfigMap", "broker")["data"]["broker.conf"]
+    assert rendered.config["broker"]["allow_data_loss"] is True
+    assert "volumeClaimTemplates" not in rendered.find("StatefulSet", "broker")["spec"]
+    assert rendered.pod("broker").volume("data")["emptyDir"] == {}
+    assert "WARNING: the broker keeps nothing" in rendered.notes
+
+
+def test_the_users_follow_the_run() -> None:
+    (container,) = render(values_at("config.run", "another")).pod("broker").spec["initContainers"]
+    assert container["args"][:4] == ["broker", "acl", "--run", "another"]
+
+
+def test_the_broker_is_asked_as_a_user_who_may_only_look() -> None:
+    main = render().pod("broker").main
+    (variable,) = main["env"]
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "demo-hiper-broker-users", "key": "observer"}
+    assert "--user observer" in main["readinessProbe"]["exec"]["command"][2]
+    assert "tcpSocket" in main["livenessProbe"], "a broker that loads its file is alive"
+
+
+def test_a_claim_that_exists_is_used() -> None:
+    rendered = render(values_at("broker.persistence.existingClaim", "old-broker"))
+    assert rendered.pod("broker").volume("data")["persistentVolumeClaim"]["claimName"] == "old-broker"
+    assert "volumeClaimTemplates" not in rendered.find("StatefulSet", "broker")["spec"]
+
+
+EXTERNAL = EVERY["external-broker-tls"]
+
+
+def test_an_external_broker_is_reached_over_tls_with_its_authority() -> None:
+    rendered = render(EXTERNAL)
+    assert rendered.components("StatefulSet") == {"learner"}
+    for component in ("rollout", "reward", "hae", "learner", "control"):
+        pod = rendered.pod(component)
+        url = "rediss://hiper:$(BROKER_PASSWORD)@broker.example.com:6380/0?ssl_ca_certs=/etc/hiper/broker-ca/ca.crt"
+        assert pod.variables["HIPER_BROKER__URL"] == url
+        assert pod.variables["BROKER_PASSWORD"]["secretKeyRef"] == {"name": "managed-broker", "key": "password"}
+        assert pod.volume("broker-ca")["secret"]["secretName"] == "managed-broker-ca"
+
+
+def test_an_external_broker_may_have_a_user_per_service() -> None:
+    rendered = render(merged(EXTERNAL, values_at("externalBroker.username", "")))
+    assert rendered.pod("hae").variables["HIPER_BROKER__URL"].startswith("rediss://hae:")
+    assert rendered.pod("hae").variables["BROKER_PASSWORD"]["secretKeyRef"]["key"] == "hae"
+
+
+def test_an_external_broker_without_tls() -> None:
+    rendered = render(merged(EXTERNAL, {"externalBroker": {"tls": {"enabled": False, "caSecret": ""}}}))
+    url = rendered.pod("reward").variables["HIPER_BROKER__URL"]
+    assert url == "redis://hiper:$(BROKER_PASSWORD)@broker.example.com:6380/0"
+
+
+def test_a_managed_server_that_hides_its_settings_is_trusted_if_told() -> None:
+    assert render(EXTERNAL).config["broker"]["assume_settings"] is True
+    assert "has one broker" in refusal(merged(EXTERNAL, values_at("broker.enabled", True)))
