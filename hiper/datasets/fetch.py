@@ -89,7 +89,7 @@ def sha256_of(path: Path) -> str:
 def _verified(path: Path, file: PublishedFile, hint: str, *, remove: bool = False) -> str:
     """The file's hash. One that is not what was published is removed if it is our own. Raises `IntegrityError`."""
     found = sha256_of(path)
-    if file.sha256 is not None and found != file.sha256:
+    if found != file.sha256:
         size = path.stat().st_size
         if remove:
             path.unlink()

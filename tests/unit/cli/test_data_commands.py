@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from command_line import hiper, refused
 from file_server import FileServer, file_server
+from typer.testing import CliRunner
 
+from hiper.cli.data_commands import app
+from hiper.datasets import releases
+from hiper.datasets.releases import PublishedFile, Release
 from hiper.envs.alfworld.generator import generate_json
 from hiper.envs.alfworld.layout import GameSpec
 from hiper.envs.alfworld.model import TaskType
@@ -77,22 +81,34 @@ def test_strict_refuses_what_was_never_published(tmp_path: Path) -> None:
     refused(hiper(*check, "--strict"), 1, "items_shuffle_20.json: not known as published", "and 2 more")
 
 
-def test_a_data_set_is_fetched_unpacked_and_checked(server: FileServer, tmp_path: Path) -> None:
-    fetch = ("data", "fetch", "alfworld", "--out", str(tmp_path), "--mirror", f"{server.address}/mirror/", "-o", "json")
-    done = hiper(*fetch)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["splits"] == {"valid_seen": {"pick_and_place_simple": 3}}
+def test_a_data_set_is_fetched_unpacked_and_checked(
+    server: FileServer, zipped: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = PublishedFile("http://127.0.0.1:1/elsewhere", "games.zip", hashlib.sha256(zipped).hexdigest(), len(zipped))
+    monkeypatch.setattr(releases, "RELEASES", {"alfworld": Release("alfworld", "games", (file,), "json_2.1.1")})
+    fetch = ["fetch", "alfworld", "--out", str(tmp_path), "--mirror", f"{server.address}/mirror/", "-o", "json"]
+    for _ in range(2):
+        done = CliRunner().invoke(app, fetch)
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["splits"] == {"valid_seen": {"pick_and_place_simple": 3}}
     assert (tmp_path / "alfworld" / GAME.format(2)).exists()
-    assert server.asked == [("/mirror/json_2.1.2_tw-pddl.zip", None)]
-    again = hiper(*fetch)
-    assert again.returncode == 0, again.stderr
-    assert len(server.asked) == 1, "what is there is not asked for again"
+    assert server.asked == [("/mirror/games.zip", None)], "what is there is not asked for again"
 
 
-def test_a_published_file_with_other_bytes_is_refused(server: FileServer, tmp_path: Path) -> None:
-    done = hiper("data", "fetch", "webshop", "--out", str(tmp_path), "--mirror", server.address)
-    refused(done, 1, "is not items_shuffle_1000.json", "30a4765c3a327af7")
-    assert list((tmp_path / "webshop").iterdir()) == []
+@pytest.mark.parametrize(
+    ("name", "file", "sha256"),
+    [
+        ("alfworld", "json_2.1.2_tw-pddl.zip", "eea90499df27b9cb"),
+        ("webshop", "items_shuffle_1000.json", "30a4765c3a327af7"),
+    ],
+)
+def test_a_published_file_with_other_bytes_is_refused(
+    server: FileServer, tmp_path: Path, name: str, file: str, sha256: str
+) -> None:
+    done = hiper("data", "fetch", name, "--out", str(tmp_path), "--mirror", f"{server.address}/mirror/")
+    refused(done, 1, f"is not {file}", f"instead of {sha256}")
+    assert list((tmp_path / name).iterdir()) == []
+    assert server.asked == [(f"/mirror/{file}", None)]
 
 
 def test_one_file_from_anywhere_needs_its_hash(server: FileServer, zipped: bytes, tmp_path: Path) -> None:

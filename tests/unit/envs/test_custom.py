@@ -202,3 +202,13 @@ def test_the_prompt_of_an_environment_of_ones_own() -> None:
     shown = PromptInput("open the door", "You are in room 0.", ("look",), None)
     assert "acting in an environment described in text" in make_builder(ChatPrompt(), EXAMPLE).build(shown)
     assert make_builder(ChatPrompt(role="You are a janitor."), EXAMPLE).build(shown).startswith("You are a janitor.")
+
+
+def test_the_example_of_the_documents_plays() -> None:
+    page = (EXAMPLES.parent / "docs" / "environments.md").read_text()
+    block = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, type[TextEnvironment]] = {}
+    exec(block, names)
+    episode = names["Countdown"]().open("from/5")
+    assert episode.reset().observation == "Your task is to: reach 0. You are at 5."
+    assert [episode.step("down").won for _ in range(5)] == [False] * 4 + [True]

@@ -2,7 +2,10 @@
 
 import gzip
 import hashlib
+import io
 import json
+import tarfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +147,24 @@ def test_a_panel_says_what_to_train_on_if_nothing_is_in_both() -> None:
         make_panel(source, "valid", train="valid")
     with pytest.raises(DataError, match="no split 'holiday'"):
         make_panel(source, "valid", train="holiday")
+
+
+@given(st.permutations(sorted(GAMES)))
+def test_a_panel_does_not_depend_on_the_order_of_files(order: list[str]) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in order:
+            data = json.dumps(GAMES[name]).encode()
+            info = tarfile.TarInfo(f"json_2.1.1/{name}/game.tw-pddl")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+        Path(file.name).write_bytes(packed.getvalue())
+        panel = make_panel(AlfworldFiles(file.name), "valid_seen")
+    assert [task.id for task in panel.tasks] == sorted(GAMES)
+    assert {task.id: task.sha256 for task in panel.tasks} == {
+        name: digest(json.dumps(content)) for name, content in GAMES.items()
+    }
 
 
 def test_an_altered_game_is_named(tree: Path) -> None:
