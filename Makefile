@@ -8,7 +8,7 @@ SEED ?= 0
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics pictures docs-check clean
+.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics pictures chart docs-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,8 +49,9 @@ proto-check: setup
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python scripts/generate_proto.py --check
 
-schema: setup ## Write configs/schema.json
+schema: setup ## Write configs/schema.json, and the chart's schema of `config`
 	$(BIN)/hiper config schema > configs/schema.json
+	$(BIN)/python scripts/sync_chart.py
 
 schema-check: setup
 	$(BIN)/hiper config schema | diff -u configs/schema.json - || { echo "run \`make schema\`" >&2; exit 1; }
@@ -58,14 +59,19 @@ schema-check: setup
 pictures: setup ## Draw docs/pictures
 	$(BIN)/python scripts/draw_pictures.py
 
+chart: setup ## Copy into deploy/helm what is written elsewhere, and write its README
+	$(BIN)/python scripts/sync_chart.py
+	$(BIN)/python scripts/generate_chart_readme.py
+
 docs-check: setup
 	$(BIN)/python scripts/draw_pictures.py --check
+	$(BIN)/python scripts/sync_chart.py --check
+	$(BIN)/python scripts/generate_chart_readme.py --check
 
 metrics: setup ## Write docs/metrics.md and the Grafana dashboards
 	$(BIN)/hiper metrics docs > docs/metrics.md
 	$(BIN)/hiper metrics dashboards --output deploy/grafana/dashboards
-	cp deploy/grafana/dashboards/*.json deploy/helm/dashboards/
-	cp deploy/prometheus/alerts/*.yml deploy/helm/rules/
+	$(BIN)/python scripts/sync_chart.py
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
