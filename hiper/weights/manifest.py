@@ -25,7 +25,10 @@ __all__ = [
     "Manifest",
     "PublishedWeights",
     "WeightFile",
+    "parse_manifest",
     "prune",
+    "published_versions",
+    "read_manifest",
     "verify",
     "version_directory",
     "write_version",
@@ -148,14 +151,19 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     return manifest
 
 
+def published_versions(root: Path) -> list[int]:
+    """Versions that have a folder below `root`, in order."""
+    return sorted(
+        int(match[1]) for path in root.glob("v*") if path.is_dir() and (match := _VERSION_NAME.fullmatch(path.name))
+    )
+
+
 def prune(root: Path, keep: int, protect: Collection[int] = ()) -> tuple[int, ...]:
     """Remove all but the newest `keep` versions and those in `protect`; return the removed ones, oldest first.
 
     A version disappears by a rename: a reader finds all of it or none.
     """
-    versions = sorted(
-        int(match[1]) for path in root.glob("v*") if path.is_dir() and (match := _VERSION_NAME.fullmatch(path.name))
-    )
+    versions = published_versions(root)
     doomed = tuple(version for version in versions[: max(0, len(versions) - keep)] if version not in protect)
     for version in doomed:
         _remove_version(version_directory(root, version))

@@ -16,6 +16,7 @@ from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue
 from hiper.vocabulary import Stream
+from hiper.weights.front import open_front
 from services.learner.build import build_trainer
 from services.learner.checkpoint import newest_generation
 from services.learner.critic_service import SERVICE, CriticServicer
@@ -65,13 +66,14 @@ async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, leas
     sizes = f"{len(panels.train.tasks)} to train on, {len(panels.evaluation.tasks)} to evaluate on"
     context.health.set("tasks", True, f"{sizes} ({panels.evaluation.name})")
     consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
-    ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker))
-    loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
-    # Values come from the restored critic, and from the holder of the lease, only.
-    await loop.recover()
-    async with _serving_values(context, trainer):
-        context.health.set("service", True)
-        await loop.run(context.stop)
+    with open_front(config.weights) as front:
+        ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker), front)
+        loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
+        # Values come from the restored critic, and from the holder of the lease, only.
+        await loop.recover()
+        async with _serving_values(context, trainer):
+            context.health.set("service", True)
+            await loop.run(context.stop)
 
 
 @asynccontextmanager

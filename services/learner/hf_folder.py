@@ -49,7 +49,8 @@ def save_model(model: PreTrainedModel, directory: Path, dtype: torch.dtype) -> N
         if tensor.data_ptr() not in cast:
             cast[tensor.data_ptr()] = tensor.detach().to(dtype)
         tensors[name] = cast[tensor.data_ptr()]
-    model.save_pretrained(directory, state_dict=tensors)
+    # Shards of a size at which rollouts have soon one to pass on, and sha256 and network go on side by side.
+    model.save_pretrained(directory, state_dict=tensors, max_shard_size="1GB")
     # transformers writes the type of `model`; an engine that trusts it would take twice the memory.
     config = directory / "config.json"
     write_json(config, {**json.loads(config.read_text()), "dtype": str(dtype).removeprefix("torch.")})

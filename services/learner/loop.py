@@ -21,6 +21,7 @@ from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, RunControl, TaskQueue, Verdict
 from hiper.vocabulary import DropReason
+from hiper.weights.front import FilesystemFront, WeightsFront
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
 from services.learner.intake import Intake
@@ -52,6 +53,7 @@ class Ports:
     queue: TaskQueue
     lease: LearnerLease
     board: PolicyBoard
+    front: WeightsFront = field(default_factory=FilesystemFront)
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class LearnerLoop:
         self._ports = ports
         self._intake = Intake(ports.broker, ports.consumer, ports.lease)
         self._store = CheckpointStore(run_dir / CHECKPOINTS, config.learner.keep_checkpoints)
-        self._publisher = WeightsPublisher(run_dir / "weights", config, ports.board)
+        self._publisher = WeightsPublisher(run_dir / "weights", config, ports.board, ports.front)
         self._metrics = LineFile(run_dir / "metrics.jsonl")
         self._evals = LineFile(run_dir / "evals.jsonl")
         self._orders = Orders(RunControl(ports.broker), run_dir)

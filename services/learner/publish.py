@@ -12,6 +12,7 @@ from hiper.config import RunConfig
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import PolicyBoard, PublishedPolicy
+from hiper.weights.front import WeightsFront
 from hiper.weights.manifest import PublishedWeights, prune, write_version
 from services.learner.hf_folder import copy_files, save_model, tokenizer_files
 
@@ -21,10 +22,11 @@ __all__ = ["WeightsPublisher"]
 class WeightsPublisher:
     """Writes versions below `root` in Hugging Face format, tokenizer included, and announces them on the board."""
 
-    def __init__(self, root: Path, config: RunConfig, board: PolicyBoard) -> None:
+    def __init__(self, root: Path, config: RunConfig, board: PolicyBoard, front: WeightsFront) -> None:
         self._root = root
         self._config = config
         self._board = board
+        self._front = front
         self._tokenizer = tokenizer_files(config.model)
         self._dtype = getattr(torch, config.learner.dtype)
         self._announced: PublishedPolicy | None = None
@@ -34,7 +36,7 @@ class WeightsPublisher:
         started = time.monotonic()
         written = await asyncio.to_thread(self._write, actor, version, generation)
         failpoint(Failpoint.LEARNER_DURING_PUBLISH)
-        uri = written.directory.resolve().as_uri()
+        uri = await asyncio.to_thread(self._front.offer, written)
         self._announced = PublishedPolicy(version, uri, written.manifest_sha256, generation)
         await self.announce_again()
         prune(self._root, self._config.learner.keep_weights, protect=(version,))

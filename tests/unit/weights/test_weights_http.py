@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from weights_world import SETTINGS, SHARDS, WORDS, Learner, learner, metric, received, rollout
+from weights_world import SETTINGS, SHARDS, WORDS, Learner, learner, metric, model, received, rollout
 
 from hiper.chaos.proxy import FaultProxy, Faults
+from hiper.config.weights import WeightsSettings
 from hiper.errors import ConfigError, IntegrityError, RemoteError
 from hiper.weights import open_source, verify, version_directory, write_version
+from hiper.weights.front import open_front
 from hiper.weights.http_source import HttpSource
 from hiper.weights.shelf import Shelf, serve_weights
 
@@ -309,3 +311,17 @@ def test_threads_end_with_the_server(tmp_path: Path) -> None:
     with learner(tmp_path / "learner"):
         assert threading.active_count() > before
     until(lambda: threading.active_count() <= before)
+
+
+def test_what_the_front_offers_can_be_fetched(tmp_path: Path) -> None:
+    root = tmp_path / "weights"
+    with open_front(SETTINGS) as front, open_source(tmp_path / "cache", SETTINGS) as source:
+        for version in range(3):
+            written = write_version(root, version, model(version), {})
+            for uri in (front.offer(written), front.offer(written)):  # a learner that comes back offers it again
+                verify(source.fetch(version, uri, written.manifest_sha256), written.manifest_sha256)
+    assert metric("deltas_applied_total") >= 2
+    with open_front(WeightsSettings()) as front, open_source(tmp_path / "cache", WeightsSettings()) as source:
+        assert source.fetch(2, front.offer(written), written.manifest_sha256) == written.directory
+        with pytest.raises(ConfigError, match=r"same weights\.transport"):
+            source.fetch(2, "http://127.0.0.1:1", written.manifest_sha256)
