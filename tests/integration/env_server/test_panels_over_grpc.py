@@ -7,30 +7,21 @@ from pathlib import Path
 
 import pytest
 from env_harness import in_process
+from game_trees import game_file, write_game
 
 from hiper.config import RunConfig, parse_config
 from hiper.config.sections import EnvSettings
-from hiper.envs.alfworld.generator import generate_json
-from hiper.envs.alfworld.layout import GameSpec
-from hiper.envs.alfworld.model import TaskType
 from hiper.envs.alfworld.source import AlfworldFiles
 from hiper.envs.panels import PanelMismatchError, dump_panel, make_panel
 from hiper.rpc.env_client import EnvClient
 from services.learner.panels import RunPanels, choose_panels
 
 
-def game_file(tree: Path, split: str, number: int) -> Path:
-    name = f"pick_and_place_simple-Thing-None-Place-{number}/trial_T{number}"
-    return tree / "json_2.1.1" / split / name / "game.tw-pddl"
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for split, first in (("train", 0), ("valid_seen", 10)):
         for number in range(first, first + 3):
-            path = game_file(tmp_path / "data", split, number)
-            path.parent.mkdir(parents=True)
-            path.write_text(generate_json(GameSpec("demo", TaskType.PLACE, number)))
+            write_game(tmp_path / "data", split, number)
     return tmp_path / "data"
 
 
@@ -66,8 +57,7 @@ async def test_data_that_fits_is_played(tree: Path, config: RunConfig) -> None:
 
 
 async def test_one_altered_file_stops_the_run_and_is_named(tree: Path, config: RunConfig) -> None:
-    altered = game_file(tree, "valid_seen", 11)
-    altered.write_text(generate_json(GameSpec("demo", TaskType.PLACE, 99)))
+    altered = write_game(tree, "valid_seen", 11, seed=99)
     with pytest.raises(PanelMismatchError, match="differs: sha256") as stopped:
         await chosen(config)
     assert str(altered.relative_to(tree / "json_2.1.1")) in stopped.value.message

@@ -3,39 +3,27 @@
 import hashlib
 import io
 import json
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from archives import write_tar
 from command_line import hiper, refused
 from file_server import FileServer, file_server
+from game_trees import game_text
 from typer.testing import CliRunner
 
 from hiper.cli.data_commands import app
 from hiper.datasets import releases
 from hiper.datasets.releases import PublishedFile, Release
-from hiper.envs.alfworld.generator import generate_json
-from hiper.envs.alfworld.layout import GameSpec
-from hiper.envs.alfworld.model import TaskType
 from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
 
 GAME = "json_2.1.1/valid_seen/pick_and_place_simple-Thing-None-Place-{0}/trial_T{0}/game.tw-pddl"
 
 
 def games(number: int = 3) -> dict[str, bytes]:
-    specs = {GAME.format(n): GameSpec("demo", TaskType.PLACE, n) for n in range(number)}
-    return {name: generate_json(spec).encode() for name, spec in specs.items()}
-
-
-def write_tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:xz") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
+    return {GAME.format(n): game_text(n).encode() for n in range(number)}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +42,7 @@ def server(zipped: bytes) -> Iterator[FileServer]:
 
 
 def test_data_is_checked_packed_and_unpacked(tmp_path: Path) -> None:
-    archive = write_tar(tmp_path / "games.tar.xz", games())
+    archive = write_tar(tmp_path / "games.tar.xz", games().items())
     packed = json.loads(hiper("data", "check", "--data", str(archive), "-o", "json").stdout)
     done = hiper("data", "unpack", str(archive), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
@@ -68,7 +56,7 @@ def test_data_is_checked_packed_and_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_named_in_the_report_and_in_one_line(tmp_path: Path) -> None:
-    archive = write_tar(tmp_path / "games.tar.xz", {**games(), GAME.format(1): b"{"})
+    archive = write_tar(tmp_path / "games.tar.xz", {**games(), GAME.format(1): b"{"}.items())
     done = hiper("data", "check", "--data", str(archive), "-o", "json")
     refused(done, 1, "trial_T1/game.tw-pddl: broken", "hiper data fetch")
     assert json.loads(done.stdout)[0]["problems"][0]["file"] == GAME.format(1).removeprefix("json_2.1.1/")

@@ -7,36 +7,23 @@ import shutil
 from pathlib import Path
 
 import pytest
+from game_trees import game_file, game_id, write_game
 
 from hiper.datasets import alfworld
 from hiper.datasets.inspection import inspect_data
-from hiper.envs.alfworld.generator import generate_json
-from hiper.envs.alfworld.layout import GameSpec
-from hiper.envs.alfworld.model import TaskType
 from hiper.envs.alfworld.source import AlfworldFiles
 from hiper.envs.panels import make_panel
 from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
 from hiper.errors import ConfigError, DataError
 
-NAME = "valid_seen/pick_and_place_simple-Thing-None-Place-{0}/trial_T{0}"
-
-
-def game_file(tree: Path, number: int) -> Path:
-    return tree / "json_2.1.1" / NAME.format(number) / "game.tw-pddl"
-
-
-def write_game(tree: Path, number: int, seed: int | None = None) -> Path:
-    path = game_file(tree, number)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(generate_json(GameSpec("demo", TaskType.PLACE, number if seed is None else seed)))
-    return path
+SPLIT = "valid_seen"
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four games that count as published."""
     for number in range(4):
-        write_game(tmp_path, number)
+        write_game(tmp_path, SPLIT, number)
     published = {task.id: task for task in make_panel(AlfworldFiles(tmp_path), "valid_seen").tasks}
     monkeypatch.setattr(alfworld, "_published_games", lambda: published)
     return tmp_path
@@ -61,14 +48,16 @@ def test_whole_data_has_no_problem(tree: Path) -> None:
 
 
 def test_every_fault_is_named_with_its_file(tree: Path) -> None:
-    write_game(tree, 0, seed=99)
-    game_file(tree, 1).write_text('{"pddl_domain": "(define')
-    game_file(tree, 2).unlink()
-    other = json.loads(game_file(tree, 3).read_text()) | {"pddl_domain": "(define (domain alfred) (:predicates))"}
-    game_file(tree, 3).write_text(json.dumps(other))
+    write_game(tree, SPLIT, 0, seed=99)
+    game_file(tree, SPLIT, 1).write_text('{"pddl_domain": "(define')
+    game_file(tree, SPLIT, 2).unlink()
+    other = json.loads(game_file(tree, SPLIT, 3).read_text()) | {
+        "pddl_domain": "(define (domain alfred) (:predicates))"
+    }
+    game_file(tree, SPLIT, 3).write_text(json.dumps(other))
     found = looked_at(tree)
     problems = {one["file"]: one["problem"] for one in found["problems"]}  # type: ignore[union-attr]
-    assert [problems[f"{NAME.format(number)}/game.tw-pddl"].split(":")[0] for number in range(4)] == [
+    assert [problems[f"{game_id(SPLIT, number)}/game.tw-pddl"].split(":")[0] for number in range(4)] == [
         "altered", "broken", "missing", "version unknown",
     ]  # fmt: skip
     assert found["ok"] is False
@@ -77,30 +66,30 @@ def test_every_fault_is_named_with_its_file(tree: Path) -> None:
 
 
 def test_the_version_that_is_refused_is_named(tree: Path) -> None:
-    fields = json.loads(game_file(tree, 0).read_text())
+    fields = json.loads(game_file(tree, SPLIT, 0).read_text())
     fields["pddl_domain"] = "(define (domain alfred))"
     fields["grammar"] = fields["grammar"].replace("action help", "action other")
-    game_file(tree, 0).write_text(json.dumps(fields))
+    game_file(tree, SPLIT, 0).write_text(json.dumps(fields))
     found = looked_at(tree)
     assert found["refused_versions"] == {"2.1.1": 1}
     assert found["problems"][0]["problem"] == "version 2.1.1 is not played here"  # type: ignore[index]
 
 
 def test_a_file_written_again_and_a_game_of_ones_own_are_no_problems(tree: Path) -> None:
-    game_file(tree, 1).write_text(json.dumps(json.loads(game_file(tree, 1).read_text()), indent=1))
-    write_game(tree, 7)
+    game_file(tree, SPLIT, 1).write_text(json.dumps(json.loads(game_file(tree, SPLIT, 1).read_text()), indent=1))
+    write_game(tree, SPLIT, 7)
     found = looked_at(tree)
     assert (found["ok"], found["as_published"], found["written_again"]) == (True, 3, 1)
     assert found["notes"] == [
-        {"file": f"{NAME.format(7)}/game.tw-pddl", "problem": "not one of the published games"},
+        {"file": f"{game_id(SPLIT, 7)}/game.tw-pddl", "problem": "not one of the published games"},
     ]
 
 
 def test_games_nobody_published_are_not_missed(tree: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
-    write_game(mine, 50)
+    write_game(mine, SPLIT, 50)
     assert looked_at(mine)["ok"] is True
-    shutil.rmtree(game_file(tree, 3).parent)
+    shutil.rmtree(game_file(tree, SPLIT, 3).parent)
     assert looked_at(tree)["ok"] is False, "a split that is here in part"
 
 

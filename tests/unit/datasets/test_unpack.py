@@ -1,6 +1,5 @@
 """Archives from elsewhere: unpacked whole, or refused by name with nothing left behind."""
 
-import io
 import stat
 import tarfile
 import zipfile
@@ -8,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from archives import write_tar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,14 +17,13 @@ from hiper.errors import DataError
 FILES = {"json_2.1.1/train/a/game.tw-pddl": b"one" * 1000, "json_2.1.1/b.txt": b"", "logic/c.pddl": b"\x00\xff"}
 
 
-def tar(path: Path, files: Mapping[str, bytes], extra: tarfile.TarInfo | None = None, mode: str = "w:xz") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-        if extra:
-            archive.addfile(extra)
+def tar(path: Path, files: Mapping[str, bytes], mode: str = "w:xz") -> Path:
+    return write_tar(path, files.items(), mode)
+
+
+def tar_with(path: Path, extra: tarfile.TarInfo) -> Path:
+    with tarfile.open(tar(path, FILES, "w"), "a") as archive:
+        archive.addfile(extra)
     return path
 
 
@@ -102,7 +101,7 @@ def test_whatever_a_name_is_nothing_is_written_outside(
 )
 def test_links_and_devices_refuse_the_whole_archive(tmp_path: Path, member: tarfile.TarInfo) -> None:
     with pytest.raises(DataError, match="neither file nor folder"):
-        unpack(tar(tmp_path / "archive", FILES, member), tmp_path / "out")
+        unpack(tar_with(tmp_path / "archive", member), tmp_path / "out")
     assert tree(tmp_path / "out") == {}
 
 
@@ -144,11 +143,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, pack: Callable[[Path, Mappin
 
 
 def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "archive", "w") as archive:
-        for data in (b"one", b"two"):
-            info = tarfile.TarInfo("json_2.1.1/a")
-            info.size = 3
-            archive.addfile(info, io.BytesIO(data))
+    write_tar(tmp_path / "archive", [("json_2.1.1/a", b"one"), ("json_2.1.1/a", b"two")])
     with pytest.raises(DataError, match=r"holds 'json_2\.1\.1/a' twice"):
         unpack(tmp_path / "archive", tmp_path / "out")
 

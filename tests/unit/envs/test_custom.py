@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_packages import install
 
 from hiper.config import parse_config
 from hiper.config.sections import ChatPrompt, EnvSettings
@@ -49,11 +50,7 @@ number = 3
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example, and a user's installed package with one module and one entry point."""
-    (tmp_path / "my_envs.py").write_text(MODULE)
-    info = tmp_path / "my_envs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-envs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[hiper.environments]\ndice = my_envs:Dice\n")
+    install(tmp_path, "my_envs", MODULE, "hiper.environments", {"dice": "Dice"})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
 

@@ -2,15 +2,14 @@
 
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from archives import write_tar
 from hypothesis import given
 from hypothesis import strategies as st
 from kitchens import document, write_games
@@ -151,16 +150,10 @@ def test_a_panel_says_what_to_train_on_if_nothing_is_in_both() -> None:
 
 @given(st.permutations(sorted(GAMES)))
 def test_a_panel_does_not_depend_on_the_order_of_files(order: list[str]) -> None:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name in order:
-            data = json.dumps(GAMES[name]).encode()
-            info = tarfile.TarInfo(f"json_2.1.1/{name}/game.tw-pddl")
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
-        Path(file.name).write_bytes(packed.getvalue())
-        panel = make_panel(AlfworldFiles(file.name), "valid_seen")
+    files = ((f"json_2.1.1/{name}/game.tw-pddl", json.dumps(GAMES[name]).encode()) for name in order)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = write_tar(Path(folder) / "games.tar", files, "w")
+        panel = make_panel(AlfworldFiles(archive), "valid_seen")
     assert [task.id for task in panel.tasks] == sorted(GAMES)
     assert {task.id: task.sha256 for task in panel.tasks} == {
         name: digest(json.dumps(content)) for name, content in GAMES.items()

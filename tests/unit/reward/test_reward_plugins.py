@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from hand_made import Made, make_task, make_trajectory
+from made_packages import install
 
 from hiper.config import parse_config
 from hiper.config.sections import RewardSettings
@@ -50,13 +51,9 @@ VIEW = TrajectoryView.of(PLAYED)
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's installed package, with one module and two entry points."""
-    (tmp_path / "my_terms.py").write_text(MODULE)
+    install(tmp_path, "my_terms", MODULE, "hiper.reward_terms", {"ones": "ones", "gone": "gone"})
     (tmp_path / "broken_terms.py").write_text("import not_there_at_all\n")
     (tmp_path / "leaving_terms.py").write_text("raise SystemExit(1)\n")
-    info = tmp_path / "my_terms-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-terms\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[hiper.reward_terms]\nones = my_terms:ones\ngone = my_terms:gone\n")
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
