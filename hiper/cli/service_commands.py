@@ -17,7 +17,7 @@ Name = Annotated[str, typer.Option("--name", help="Name of this process, stable 
 
 def add_to(app: typer.Typer) -> None:
     """Register the services that are a noun of their own."""
-    for command in (rollout, reward, learner):
+    for command in (rollout, reward, learner, control):
         app.command()(command)
 
 
@@ -34,6 +34,11 @@ def reward(config: Config, run_dir: RunDir, name: Name = "reward-0") -> None:
 def learner(config: Config, run_dir: RunDir, name: Name = "learner-0") -> None:
     """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r."""
     run("learner", config, run_dir, name)
+
+
+def control(config: Config, run_dir: RunDir, name: Name = "control-0") -> None:
+    """Serve the control API. Example: hiper control --config runs/r/config.json --run-dir runs/r."""
+    run("control", config, run_dir, name)
 
 
 def run(service: str, config: Path, run_dir: Path, name: str) -> None:

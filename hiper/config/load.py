@@ -26,6 +26,8 @@ __all__ = ["PREFIX", "config_hash", "load_config", "parse_config"]
 PREFIX = "HIPER_"
 RESERVED = frozenset(
     {
+        "HIPER_CONTROL_ADDRESS",
+        "HIPER_CONTROL_TOKEN_FILE",
         "HIPER_DATA",
         "HIPER_FAILPOINT",
         "HIPER_GOLDEN",

@@ -39,7 +39,7 @@ class Listen:
     """How long calls in flight may go on when the server stops."""
 
     def __post_init__(self) -> None:
-        if self.token_file is None and self.tls is None and not _is_loopback(self.address):
+        if self.token_file is None and self.tls is None and not is_loopback(self.address):
             raise ConfigError(
                 f"refusing to listen on {self.address} without authentication",
                 f"set {TOKEN_FILE_VARIABLE} to a file with a shared secret, or bind 127.0.0.1; for gRPC "
@@ -59,7 +59,8 @@ def token_file_from_environment() -> Path | None:
     return Path(path) if path else None
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `host:port`."""
     if address.startswith("unix:"):
         return True
     host = address.rpartition(":")[0].strip("[]")

@@ -1,11 +1,16 @@
 """`/healthz`, `/readyz`, `/metrics` and `/version` of every process, on a thread of their own.
 
-They answer while the main loop computes, and are bound before any model is loaded.
+They answer while the main loop computes, and are bound before any model is loaded. A service with an API of its own
+serves that in its main loop, with `serve_here`.
 """
 
+import asyncio
 import socket
 import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -16,7 +21,7 @@ from hiper.errors import DependencyError
 from hiper.metrics import render
 from hiper.service.health import Health
 
-__all__ = ["HttpServer", "bind", "create_app", "parse_address"]
+__all__ = ["HttpServer", "bind", "create_app", "parse_address", "serve_here"]
 
 
 def create_app(component: str, health: Health) -> FastAPI:
@@ -77,6 +82,32 @@ class HttpServer:
         self._server.should_exit = True
         self._thread.join(timeout=5)
         self._socket.close()
+
+
+@asynccontextmanager
+async def serve_here(app: FastAPI, address: str, *, shared: bool = False, **options: Any) -> AsyncIterator[str]:
+    """Serve `app` at `host:port` in this event loop until the body ends; yields the address as bound.
+
+    `shared` as in `bind`, `options` are uvicorn's. Raises `DependencyError` if it cannot be bound.
+    """
+    plain = {"log_config": None, "access_log": False, "lifespan": "off", "timeout_graceful_shutdown": 2}
+    with bind(*parse_address(address), shared=shared) as listener:
+        server = _Server(uvicorn.Config(app, **{**plain, **options}))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"{address.rpartition(':')[0]}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the service."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -8,7 +8,7 @@ is in flight.
 from hiper.streams.batches import Batches, MemberResult
 from hiper.streams.broker import Broker
 from hiper.streams.consumer import Consumer
-from hiper.streams.control import ControlRecord, RunControl
+from hiper.streams.control import ControlRecord, RunControl, RunPhase, ScaleWish
 from hiper.streams.counts import Counts
 from hiper.streams.dead_letters import DeadLetter, DeadLetters
 from hiper.streams.entry import MAX_ENTRY_BYTES, SCHEMA_VERSION, Delivery
@@ -43,6 +43,8 @@ __all__ = [
     "PublishedPolicy",
     "Publisher",
     "RunControl",
+    "RunPhase",
+    "ScaleWish",
     "StreamState",
     "TaskQueue",
     "Verdict",

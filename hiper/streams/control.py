@@ -3,19 +3,38 @@
 Control writes wishes, the learner reads them between iterations and says what is in force; the learner alone decides
 (it is the single writer of run state). `paused` is a level. `stop` and `evaluate` are numbers that a request raises and
 the learner copies when it has done what was asked: a repeated request, or one read twice over a crash, does nothing
-more. The hash has a fixed set of fields, so it never grows.
+more. Wishes for processes (`hiper up` follows them) carry the server's time, so that a later run of the supervisor can
+tell old ones. The hash has a fixed set of fields, so it never grows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hiper.streams.broker import Broker
 
-__all__ = ["ControlRecord", "RunControl", "RunPhase"]
+__all__ = ["ControlRecord", "RunControl", "RunPhase", "ScaleWish"]
 
-RunPhase = Literal["starting", "running", "paused", "stopped"]
-_PHASES: tuple[RunPhase, ...] = ("starting", "running", "paused", "stopped")
+_SCALE = "scale:"
+
+
+class RunPhase(StrEnum):
+    """What a learner makes of the requests."""
+
+    STARTING = "starting"
+    """No learner has come to its first iteration."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleWish:
+    """How many processes of a service are wanted, and since when."""
+
+    processes: int
+    at_ms: int
+    """Server time, Unix milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +49,12 @@ class ControlRecord:
     evaluate: int = 0
     """Number of the last request for an evaluation."""
     evaluate_done: int = 0
-    phase: RunPhase = "starting"
+    phase: RunPhase = RunPhase.STARTING
     """In force, as the learner said last."""
     policy_version: int = 0
     """Of the learner, when it said so."""
+    scale: Mapping[str, ScaleWish] = field(default_factory=dict)
+    """By service."""
 
     @property
     def stop_asked(self) -> bool:
@@ -50,11 +71,17 @@ class ControlRecord:
         """Read the hash; what is missing has its default."""
         text = {name.decode(): value.decode() for name, value in fields.items()}
         numbers = {name: int(text.get(name, 0)) for name in _NUMBERS}
-        phase = next((known for known in _PHASES if known == text.get("phase")), "starting")
-        return cls(paused=text.get("paused") == "1", phase=phase, **numbers)
+        phase = RunPhase(text.get("phase", RunPhase.STARTING))
+        scale = {name.removeprefix(_SCALE): _wish(value) for name, value in text.items() if name.startswith(_SCALE)}
+        return cls(paused=text.get("paused") == "1", phase=phase, scale=scale, **numbers)
 
 
 _NUMBERS = ("stop", "stop_done", "evaluate", "evaluate_done", "policy_version")
+
+
+def _wish(text: str) -> ScaleWish:
+    processes, _, at_ms = text.partition("@")
+    return ScaleWish(int(processes), int(at_ms))
 
 
 class RunControl:
@@ -79,6 +106,11 @@ class RunControl:
     async def ask_evaluation(self) -> None:
         """Wish for an evaluation of the next version the learner comes by."""
         await self._broker.command("HINCRBY", self._key, "evaluate", 1)
+
+    async def wish_scale(self, service: str, processes: int) -> None:
+        """Wish for a number of processes; `service` is one of few, checked by the caller."""
+        wish = f"{processes}@{await self._broker.server_time_ms()}"
+        await self._broker.command("HSET", self._key, f"{_SCALE}{service}", wish)
 
     async def say(self, phase: RunPhase, policy_version: int) -> None:
         """Learner only: what is in force."""

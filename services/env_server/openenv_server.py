@@ -5,14 +5,12 @@ the bearer token where there is one. A peer that answers no ping for `env.lease_
 session.
 """
 
-import asyncio
 import importlib.util
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
 
@@ -21,7 +19,7 @@ from hiper.errors import DependencyError
 from hiper.rpc import Listen
 from hiper.rpc.auth import TokenFile
 from hiper.rpc.listen import OPENENV_SHARED_VARIABLE, OPENENV_VARIABLE
-from hiper.service.http import bind, parse_address
+from hiper.service.http import serve_here
 from services.env_server.openenv import Action, Connection, Observation, OpenEnvFront, State
 
 __all__ = ["create_app", "serve_openenv"]
@@ -103,30 +101,11 @@ async def serve_openenv(front: OpenEnvFront, address: str | None) -> AsyncIterat
     if importlib.util.find_spec("websockets") is None:
         raise DependencyError(f"{OPENENV_VARIABLE} needs the package websockets", "pip install 'hiper-rl[openenv]'")
     app = create_app(front, TokenFile(listen.token_file) if listen.token_file else None)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws_max_size=_MAX_MESSAGE_BYTES,
-        ws_ping_interval=_PING_S,
-        ws_ping_timeout=front.settings.lease_s,
-        timeout_graceful_shutdown=round(listen.grace_s),
-    )
-    with bind(*parse_address(address), shared=OPENENV_SHARED_VARIABLE in os.environ) as listener:
-        server = _Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"{address.rpartition(':')[0]}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the service."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
+    options = {
+        "ws_max_size": _MAX_MESSAGE_BYTES,
+        "ws_ping_interval": _PING_S,
+        "ws_ping_timeout": front.settings.lease_s,
+        "timeout_graceful_shutdown": round(listen.grace_s),
+    }
+    async with serve_here(app, address, shared=OPENENV_SHARED_VARIABLE in os.environ, **options) as bound:
+        yield bound

@@ -13,7 +13,7 @@ from pathlib import Path
 from hiper import logs
 from hiper.durable import write_json
 from hiper.report.files import FINISHED_NAME, RunFiles
-from hiper.streams import ControlRecord, RunControl
+from hiper.streams import ControlRecord, RunControl, RunPhase
 
 __all__ = ["Orders"]
 
@@ -41,12 +41,12 @@ class Orders:
         if record.paused:
             self._log.info("paused on request", policy_version=version)
         while record.paused and not record.stop_asked and not stop.is_set():
-            await self._control.say("paused", version)
+            await self._control.say(RunPhase.PAUSED, version)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _POLL_S)
             self._record = record = await self._control.read()
         self.stopped, self.evaluation = record.stop_asked, record.evaluation_asked
-        await self._control.say("stopped" if self.stopped else "running", version)
+        await self._control.say(RunPhase.STOPPED if self.stopped else RunPhase.RUNNING, version)
 
     async def evaluated(self) -> None:
         """A version was evaluated: that answers the request, if there was one."""
@@ -59,5 +59,5 @@ class Orders:
         write_json(self._mark, {"policy_version": version, **({"stopped": True} if self.stopped else {})})
         if self.stopped:
             await self._control.stop_taken(await self._control.read())
-            await self._control.say("stopped", version)
+            await self._control.say(RunPhase.STOPPED, version)
         self._log.info("run stopped on request" if self.stopped else "run finished", policy_version=version)

@@ -2,7 +2,7 @@
 
 from stream_world import Pipeline
 
-from hiper.streams import ControlRecord, RunControl
+from hiper.streams import ControlRecord, RunControl, RunPhase
 
 
 def open_requests(record: ControlRecord) -> list[str]:
@@ -43,7 +43,7 @@ async def test_the_learner_says_what_is_in_force_and_nothing_else_is_kept(pipeli
     for version in range(20):
         await control.ask_evaluation()
         await control.evaluation_taken(await control.read())
-        await control.say("paused" if version % 2 else "running", version)
+        await control.say(RunPhase.PAUSED if version % 2 else RunPhase.RUNNING, version)
     record = await control.read()
     assert (record.phase, record.policy_version) == ("paused", 19)
     fields = await pipeline.broker.command("HGETALL", pipeline.broker.keys.control)
