@@ -36,7 +36,7 @@
 {{- end }}
 {{- end }}
 {{- if and (eq $name "control") $root.Values.networkPolicy.allowExternal }}
-- ports: [{protocol: TCP, port: http}]
+- ports: [{protocol: TCP, port: api}]
 {{- end }}
 {{- if not (has $name (list "test" "broker")) }}
 {{- with $root.Values.networkPolicy.monitoringNamespaceSelector }}

@@ -7,6 +7,7 @@
      grpc              it serves gRPC on 50051
      gpuCaches         it fills caches of compilers and models: HOME is a volume
      models            it reads models
+     apiPort           it has an API of its own there
      servesWeights     it hands weights on over HTTP, on 8085
      weightsHost       the host others find them under; empty = the pod's own address
      run               mount of the run's directory: rw, ro, or empty
@@ -42,9 +43,12 @@ spec:
       args: {{ toJson (default .args $values.args) }}
       {{- include "hiper.pod.env" . | nindent 6 }}
       ports:
-        - {name: http, containerPort: {{ default 8080 .httpPort }}}
+        - {name: http, containerPort: 8080}
         {{- if .grpc }}
         - {name: grpc, containerPort: 50051}
+        {{- end }}
+        {{- with .apiPort }}
+        - {name: api, containerPort: {{ . }}}
         {{- end }}
         {{- if .servesWeights }}
         - {name: weights, containerPort: 8085}
@@ -114,7 +118,7 @@ runtimeClassName: {{ . }}
 env:
   - name: POD_NAME
     valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  - {name: HIPER_HTTP_ADDRESS, value: "0.0.0.0:{{ default 8080 .httpPort }}"}
+  - {name: HIPER_HTTP_ADDRESS, value: "0.0.0.0:8080"}
   {{- if .grpc }}
   - {name: HIPER_GRPC_ADDRESS, value: "0.0.0.0:50051"}
   {{- end }}
@@ -332,7 +336,7 @@ spec:
     {{- include "hiper.pod" . | nindent 4 }}
 {{- end -}}
 
-{{/* A Service without an address of its own: clients see the pods. Takes the pod's dict. */}}
+{{/* A Service, without an address of its own where clients must see the pods. Takes the pod's dict. */}}
 {{- define "hiper.service" -}}
 {{- $id := list .root .component -}}
 apiVersion: v1
@@ -340,18 +344,23 @@ kind: Service
 metadata:
   {{- include "hiper.metadata" (append $id .values.service.annotations) | nindent 2 }}
 spec:
-  clusterIP: {{ default "None" .clusterIP }}
+  {{- if not .apiPort }}
+  clusterIP: None
+  {{- end }}
   {{- if .publishNotReady }}
   publishNotReadyAddresses: true
   {{- end }}
   selector:
     {{- include "hiper.selector" $id | nindent 4 }}
   ports:
-    - {name: http, port: {{ default 8080 .httpPort }}, targetPort: http}
+    - {name: http, port: 8080, targetPort: http}
     {{- if .grpc }}
     - {name: grpc, port: 50051, targetPort: grpc, appProtocol: grpc}
     {{- end }}
     {{- if .servesWeights }}
     - {name: weights, port: 8085, targetPort: weights}
+    {{- end }}
+    {{- with .apiPort }}
+    - {name: api, port: {{ . }}, targetPort: api}
     {{- end }}
 {{- end -}}

@@ -99,7 +99,7 @@ def test_the_broker_takes_nobody_from_outside() -> None:
 
 
 def test_control_can_be_opened() -> None:
-    anybody = {"ports": [{"protocol": "TCP", "port": HTTP}]}
+    anybody = {"ports": [{"protocol": "TCP", "port": "api"}]}
     assert anybody not in policy(render(), "control")["ingress"]
     assert anybody in policy(render(values_at("networkPolicy.allowExternal", True)), "control")["ingress"]
 

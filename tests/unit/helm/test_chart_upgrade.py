@@ -27,7 +27,7 @@ def immutable(rendered: Rendered) -> dict[str, Any]:
         elif item["kind"] == "PersistentVolumeClaim":
             found[key] = spec
         elif item["kind"] == "Service":
-            found[key] = spec["clusterIP"]
+            found[key] = spec.get("clusterIP")
         elif item["kind"] == "RoleBinding":
             found[key] = item["roleRef"]
         elif item["kind"] == "Secret":

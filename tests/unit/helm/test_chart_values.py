@@ -500,3 +500,24 @@ def test_weights_in_files_open_no_port() -> None:
 def test_a_warm_started_model_is_shared_in_files_however_weights_travel() -> None:
     rendered = render(values_at("config.weights.transport", "http"))
     assert rendered.pod("rollout").mounts["/var/lib/hiper/run"]["readOnly"] is True
+
+
+def test_control_serves_its_api_with_a_token_from_a_file() -> None:
+    rendered = render(values_at("secrets.control.key", "bearer"))
+    control = rendered.pod("control")
+    assert control.variables["HIPER_CONTROL_ADDRESS"] == "0.0.0.0:8090"
+    assert control.variables["HIPER_CONTROL_TOKEN_FILE"] == "/etc/hiper/control/bearer"
+    assert control.volume("control-token")["secret"] == {"secretName": "demo-hiper-control-token", "defaultMode": 0o440}
+    assert set(rendered.find("Secret", "control-token")["data"]) == {"bearer"}
+    assert {"name": "api", "port": 8090, "targetPort": "api"} in rendered.find("Service", "control")["spec"]["ports"]
+
+
+def test_control_logs_in_as_the_operator_and_reads_the_run() -> None:
+    control = render().pod("control")
+    assert control.variables["HIPER_BROKER__URL"].startswith("redis://operator:")
+    assert control.mounts["/var/lib/hiper/run"]["readOnly"] is True
+
+
+def test_control_does_not_wait_for_a_volume_it_cannot_have() -> None:
+    """One node at a time may mount it, and the learner does."""
+    assert "/var/lib/hiper/run" not in render(EVERY["multinode"]).pod("control").mounts
