@@ -23,6 +23,11 @@
     {{- end }}
   ports: [{protocol: TCP, port: grpc}]
 {{- end }}
+{{- if and (eq $name "learner") (gt ($root.Values.learner.nodes | int) 1) }}
+# Collectives between the nodes use ports of their own choice.
+- from:
+    {{- include "hiper.peer" (list $root "learner") | nindent 4 }}
+{{- end }}
 {{- if and (has $name (list "learner" "rollout")) (eq (include "hiper.transport" $root) "http") }}
 - from:
     {{- include "hiper.peer" (list $root "rollout") | nindent 4 }}
@@ -79,6 +84,10 @@
     {{- include "hiper.peer" (list $root "learner") | nindent 4 }}
     {{- include "hiper.peer" (list $root "rollout") | nindent 4 }}
   ports: [{protocol: TCP, port: 8085}]
+{{- end }}
+{{- if and (eq $name "learner") (gt ($root.Values.learner.nodes | int) 1) }}
+- to:
+    {{- include "hiper.peer" (list $root "learner") | nindent 4 }}
 {{- end }}
 {{- if and (has $name (list "rollout" "learner")) $root.Values.networkPolicy.allowModelDownload }}
 # Models from a hub, over HTTPS.

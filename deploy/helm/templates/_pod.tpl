@@ -2,6 +2,7 @@
      root, component   what for
      values            of the component, defaults filled in
      args              of the program, if the values give none
+     command           instead of the values' one
      user              broker user; empty = it does not speak with the broker
      reads             which addresses it is given: env, critic
      grpc              it serves gRPC on 50051
@@ -39,7 +40,7 @@ spec:
     - name: {{ .role }}
       image: {{ include "hiper.image" (list $root $values.image) }}
       imagePullPolicy: {{ default $root.Values.image.pullPolicy $values.image.pullPolicy }}
-      command: {{ toJson $values.command }}
+      command: {{ toJson (default $values.command .command) }}
       args: {{ toJson (default .args $values.args) }}
       {{- include "hiper.pod.env" . | nindent 6 }}
       ports:
@@ -146,7 +147,7 @@ env:
     value: {{ list (printf "dns:///%s:50051" (include "hiper.host" (list $root (printf "env-%s" (include "hiper.playedFamily" $root))))) | toJson | quote }}
   {{- end }}
   {{- if has "critic" .reads }}
-  - {name: HIPER_HAE__CRITIC_ADDRESS, value: "{{ include "hiper.host" (list $root "learner") }}:50051"}
+  - {name: HIPER_HAE__CRITIC_ADDRESS, value: "{{ include "hiper.learnerHost" $root }}:50051"}
   {{- end }}
   {{- if .gpuCaches }}
   - {name: HOME, value: /cache}

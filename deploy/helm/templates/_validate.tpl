@@ -121,6 +121,17 @@
 {{- if and $rollout.gpu.count (ne ($rollout.gpu.count | int) $span) -}}
 {{- fail (printf "hiper: rollout.gpu.count is %v, but its engine spans %d (config.rollout.tensor_parallel): make them equal, and run more pods for more engines" $rollout.gpu.count $span) -}}
 {{- end -}}
+{{- $learner := include "hiper.component" (list $root "learner") | fromYaml -}}
+{{- $processes := mul $learner.nodes (max 1 ($learner.gpu.count | int)) -}}
+{{- if and (gt $processes 1) (ne (dig "learner" "backend" "name" "torch" $given) "deepspeed") -}}
+{{- fail (printf "hiper: the learner has %d GPUs (learner.nodes x learner.gpu.count), but its backend uses one: set config.learner.backend={name: deepspeed}" $processes) -}}
+{{- end -}}
+{{- if and (gt ($learner.nodes | int) 1) (semverCompare "<1.28.0-0" $root.Capabilities.KubeVersion.Version) -}}
+{{- fail "hiper: learner.nodes above 1 needs Kubernetes 1.28 or newer, which numbers the pods" -}}
+{{- end -}}
+{{- if and (gt ($learner.nodes | int) 1) (not $root.Values.storage.run.existingClaim) (not (has "ReadWriteMany" $root.Values.storage.run.accessModes)) -}}
+{{- fail "hiper: learner.nodes above 1 needs storage.run with ReadWriteMany: every node reads the checkpoint it resumes from" -}}
+{{- end -}}
 {{- if and (gt $span 1) (not $rollout.gpu.count) -}}
 {{- fail (printf "hiper: config.rollout.tensor_parallel is %d, but rollout pods have no GPU: set rollout.gpu.count=%d" $span $span) -}}
 {{- end -}}

@@ -20,6 +20,12 @@ VERSIONS = sorted(
 
 def faults(item: dict[str, Any], version: str) -> list[str]:
     """Return what Kubernetes `version` would refuse, as `path: reason`."""
+    return _faults(json.dumps(item, sort_keys=True), version)
+
+
+@functools.cache
+def _faults(text: str, version: str) -> list[str]:
+    item = json.loads(text)  # most objects are the same in every set of values, and checked once
     validator = _validator(item["kind"].lower(), item["apiVersion"], version)
     return [f"{item['kind']} {'.'.join(map(str, e.path))}: {e.message}" for e in validator.iter_errors(item)]
 

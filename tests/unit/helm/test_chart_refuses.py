@@ -62,6 +62,12 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "two brokers in one": (values_at("broker.replicaCount", 2), "a run has one broker"),
     "a learner that scales": (values_at("learner.autoscaling.enabled", True), "a run has one learner"),
     "GPUs an engine does not span": (values_at("rollout.gpu.count", 2), "its engine spans 1"),
+    "GPUs a learner does not use": (values_at("learner.gpu.count", 8), "set config.learner.backend={name: deepspeed}"),
+    "nodes a learner does not use": (values_at("learner.nodes", 2), "the learner has 2 GPUs"),
+    "nodes that cannot read the checkpoint": (
+        merged(EVERY["multinode"], values_at("storage.run.accessModes", ["ReadWriteOnce"])),
+        "every node reads the checkpoint",
+    ),
     "an engine over GPUs that are not there": (
         values_at("config.rollout.tensor_parallel", 4),
         "rollout pods have no GPU: set rollout.gpu.count=4",
@@ -85,7 +91,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "the chart knows its pods",
     ),
     "a warm start nobody else can read": (
-        merged(EVERY["multinode"], {"recipe": "demo", "config": {"rollout": {"tensor_parallel": 2}}}),
+        merged(EVERY["http-weights"], values_at("recipe", "demo")),
         "(and no warm start)",
     ),
     "processes in the run file": (values_at("config.supervisor.scale", {"rollout": 2}), "set the component's replica"),

@@ -466,10 +466,13 @@ def test_a_storage_class_of_one_claim_wins() -> None:
     assert claim["resources"]["requests"]["storage"] == "1Ti"
 
 
+FIRST_LEARNER = "demo-hiper-learner-0.demo-hiper-learner.ml.svc.cluster.local"
+
+
 def test_weights_over_http_need_no_shared_files() -> None:
-    rendered = render(EVERY["multinode"])
+    rendered = render(EVERY["http-weights"])
     learner, rollout = rendered.pod("learner"), rendered.pod("rollout")
-    assert learner.variables["HIPER_WEIGHTS__ADVERTISE"] == "http://demo-hiper-learner.ml.svc.cluster.local:8085"
+    assert learner.variables["HIPER_WEIGHTS__ADVERTISE"] == f"http://{FIRST_LEARNER}:8085"
     assert rollout.variables["HIPER_WEIGHTS__ADVERTISE"] == "http://$(POD_IP):8085", "each passes on what it has"
     for found in (learner, rollout):
         assert found.variables["HIPER_WEIGHTS__ADDRESS"] == "0.0.0.0:8085"
@@ -479,7 +482,7 @@ def test_weights_over_http_need_no_shared_files() -> None:
 
 
 def test_weights_over_http_are_open_to_rollouts_only() -> None:
-    rendered = render(EVERY["multinode"])
+    rendered = render(EVERY["http-weights"])
     for server in ("learner", "rollout"):
         rules = rendered.find("NetworkPolicy", server)["spec"]["ingress"]
         (rule,) = [rule for rule in rules if rule["ports"][0]["port"] == "weights"]
@@ -520,4 +523,50 @@ def test_control_logs_in_as_the_operator_and_reads_the_run() -> None:
 
 def test_control_does_not_wait_for_a_volume_it_cannot_have() -> None:
     """One node at a time may mount it, and the learner does."""
-    assert "/var/lib/hiper/run" not in render(EVERY["multinode"]).pod("control").mounts
+    assert "/var/lib/hiper/run" not in render(EVERY["http-weights"]).pod("control").mounts
+
+
+DEEPSPEED = {"recipe": "", "config": {"learner": {"backend": {"name": "deepspeed"}}}}
+
+
+def test_several_gpus_of_one_node_are_started_by_torchrun() -> None:
+    main = render(merged(DEEPSPEED, values_at("learner.gpu.count", 4))).pod("learner").main
+    assert main["command"] == ["torchrun"]
+    split = main["args"].index("hiper")
+    assert {"--nnodes=1", "--nproc-per-node=4", "--node-rank=$(NODE_RANK)"} <= set(main["args"][:split])
+    assert main["args"][split - 1 : split + 2] == ["--module", "hiper", "learner"]
+    assert {"name": "NODE_RANK", "value": "0"} in main["env"]
+    assert main["resources"]["limits"]["nvidia.com/gpu"] == 4
+
+
+def test_nodes_find_the_first_one_and_know_their_number() -> None:
+    rendered = render(EVERY["multinode"])
+    learner = rendered.pod("learner")
+    assert rendered.find("StatefulSet", "learner")["spec"]["replicas"] == 2
+    assert rendered.find("StatefulSet", "learner")["spec"]["podManagementPolicy"] == "Parallel", (
+        "none waits to be ready"
+    )
+    assert {"--nnodes=2", "--nproc-per-node=8", f"--master-addr={FIRST_LEARNER}"} <= set(learner.main["args"])
+    assert learner.variables["NODE_RANK"] == {
+        "fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}
+    }
+    assert rendered.find("Service", "learner")["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_nodes_of_one_learner_are_one_learner_to_the_broker() -> None:
+    for values in (EVERY["multinode"], {}):
+        assert render(values).pod("learner").main["args"][-2:] == ["--name", "demo-hiper-learner-0"]
+
+
+def test_nodes_may_talk_to_each_other_and_one_node_may_not_talk_to_itself() -> None:
+    peer = {"podSelector": {"matchLabels": render().find("StatefulSet", "learner")["spec"]["selector"]["matchLabels"]}}
+    for values, open_ in ((EVERY["multinode"], True), ({}, False)):
+        spec = render(values).find("NetworkPolicy", "learner")["spec"]
+        assert ({"from": [peer]} in spec["ingress"]) == open_
+        assert ({"to": [peer]} in spec["egress"]) == open_
+
+
+def test_one_gpu_is_started_by_nobody_else() -> None:
+    main = render(values_at("learner.gpu.count", 1)).pod("learner").main
+    assert main["command"] == ["hiper"]
+    assert main["args"][0] == "learner"
