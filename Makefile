@@ -8,7 +8,7 @@ SEED ?= 0
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics pictures chart docs-check clean
+.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics openapi pictures chart docs-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ metrics: setup ## Write docs/metrics.md and the Grafana dashboards
 	$(BIN)/hiper metrics docs > docs/metrics.md
 	$(BIN)/hiper metrics dashboards --output deploy/grafana/dashboards
 	$(BIN)/python scripts/sync_chart.py
+
+openapi: setup ## Write services/control/openapi.json
+	$(BIN)/python -m services.control.openapi > services/control/openapi.json
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

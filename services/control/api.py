@@ -21,7 +21,9 @@ from services.control.models import (
     DeadLetterPage,
     DeadLetterSummary,
     EntryId,
+    LetterPage,
     Lines,
+    Page,
     Pipeline,
     Replicas,
     RunSummary,
@@ -34,20 +36,23 @@ from services.control.scaling import Scaler
 __all__ = ["create_api"]
 
 T = TypeVar("T")
-_PAGE = Annotated[int, Query(ge=1, le=500, description="Most items in the answer.")]
 _LETTER = Annotated[EntryId, Path(description="Id of the dead letter, as listed.")]
 
 
 def create_api(desk: Desk, scaler: Scaler, access: Access, health: Health) -> FastAPI:
     """Build the app."""
     app = create_app("control", health)
-    app.openapi_url, app.docs_url = None, None
     install(app)
     protected = APIRouter(prefix="/api/v1", dependencies=[Depends(guard(access))], responses=answers())
     for router in (_run(desk), _services(scaler), _dead_letters(desk)):
         protected.include_router(router)
-    app.include_router(protected)
     _describe(app)
+
+    @protected.get("/openapi.json", include_in_schema=False)
+    def document() -> dict[str, object]:
+        return app.openapi()
+
+    app.include_router(protected)
     return app
 
 
@@ -89,14 +94,14 @@ def _run(desk: Desk) -> APIRouter:
         return Pipeline.of(await desk.ask(snapshot))
 
     @router.get("/iterations", operation_id="listIterations")
-    async def iterations(limit: _PAGE = 100) -> Lines:
+    async def iterations(page: Annotated[Page, Query()]) -> Lines:
         """Return the last lines of metrics.jsonl, one per policy version."""
-        return Lines(items=desk.files.metrics()[-limit:])
+        return Lines(items=desk.files.metrics()[-page.limit :])
 
     @router.get("/evaluations", operation_id="listEvaluations")
-    async def evaluations(limit: _PAGE = 100) -> Lines:
+    async def evaluations(page: Annotated[Page, Query()]) -> Lines:
         """Return the last lines of evals.jsonl, one per evaluation."""
-        return Lines(items=desk.files.evaluations()[-limit:])
+        return Lines(items=desk.files.evaluations()[-page.limit :])
 
     return router
 
@@ -147,11 +152,11 @@ def _dead_letters(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
     @router.get("", operation_id="listDeadLetters")
-    async def list_letters(limit: _PAGE = 100, after: EntryId | None = None) -> DeadLetterPage:
+    async def list_letters(page: Annotated[LetterPage, Query()]) -> DeadLetterPage:
         """List dead letters, the oldest first."""
-        found = await desk.ask(lambda broker: DeadLetters(broker).list(limit + 1, after or ""))
-        items = [DeadLetterSummary.of(letter) for letter in found[:limit]]
-        return DeadLetterPage(items=items, next=items[-1].id if len(found) > limit else None)
+        found = await desk.ask(lambda broker: DeadLetters(broker).list(page.limit + 1, page.after or ""))
+        items = [DeadLetterSummary.of(letter) for letter in found[: page.limit]]
+        return DeadLetterPage(items=items, next=items[-1].id if len(found) > page.limit else None)
 
     @router.get("/{entry_id}", operation_id="getDeadLetter", responses=answers(404))
     async def show(entry_id: _LETTER) -> DeadLetterDetail:

@@ -13,7 +13,9 @@ __all__ = [
     "DeadLetterPage",
     "DeadLetterSummary",
     "EntryId",
+    "LetterPage",
     "Lines",
+    "Page",
     "Pipeline",
     "ProcessStatus",
     "Replicas",
@@ -139,6 +141,20 @@ class ServiceStatus(Model):
     """Processes that can serve."""
     scalable: bool
     processes: list[ProcessStatus]
+
+
+class Page(Model, extra="forbid"):
+    """Which part of a list is asked for."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    """Most items in the answer."""
+
+
+class LetterPage(Page):
+    """Which part of the dead letters is asked for."""
+
+    after: EntryId | None = None
+    """Only those behind this one."""
 
 
 class Replicas(Model, extra="forbid"):
