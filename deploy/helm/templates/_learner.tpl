@@ -11,7 +11,7 @@ args:
   - --nnodes={{ $values.nodes }}
   - --nproc-per-node={{ max 1 ($values.gpu.count | int) }}
   - --node-rank=$(NODE_RANK)
-  - --master-addr={{ include "hiper.learnerHost" $root }}
+  - --master-addr={{ include "hiper.host" (list $root "learner") }}
   - --master-port=29500
   - --module
   - hiper

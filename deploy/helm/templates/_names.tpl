@@ -26,11 +26,6 @@
 {{- printf "%s.%s.svc.%s" (include "hiper.name" .) $root.Release.Namespace $root.Values.clusterDomain -}}
 {{- end -}}
 
-{{/* DNS name of the learner's first pod, which speaks for all of them. */}}
-{{- define "hiper.learnerHost" -}}
-{{- printf "%s-0.%s" (include "hiper.name" (list . "learner")) (include "hiper.host" (list . "learner")) -}}
-{{- end -}}
-
 {{- define "hiper.chart" -}}
 {{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}

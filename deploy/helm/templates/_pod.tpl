@@ -15,6 +15,8 @@
      data              `data` values of an environment family, or empty
      env, volumes, mounts, initContainers   further ones, as in a pod
      readiness         http (default) or grpc
+     nodes             of how many nodes it is one
+     firstPod          the one its Service leads to
      config            its run file, if it has one of its own: pods are replaced when it changes */}}
 {{- define "hiper.pod" -}}
 {{- $root := .root -}}
@@ -147,7 +149,7 @@ env:
     value: {{ list (printf "dns:///%s:50051" (include "hiper.host" (list $root (printf "env-%s" (include "hiper.playedFamily" $root))))) | toJson | quote }}
   {{- end }}
   {{- if has "critic" .reads }}
-  - {name: HIPER_HAE__CRITIC_ADDRESS, value: "{{ include "hiper.learnerHost" $root }}:50051"}
+  - {name: HIPER_HAE__CRITIC_ADDRESS, value: "{{ include "hiper.host" (list $root "learner") }}:50051"}
   {{- end }}
   {{- if .gpuCaches }}
   - {name: HOME, value: /cache}
@@ -186,6 +188,10 @@ envFrom:
 {{- /* A native gRPC probe cannot speak TLS. */ -}}
 {{- if and (eq (default "http" .readiness) "grpc") (not .root.Values.tls.enabled) }}{{ $ready = dict "grpc" (dict "port" 50051) }}{{ end -}}
 {{- $values := .values -}}
+{{- if gt (.nodes | default 1 | int) 1 -}}
+{{- $alive = include "hiper.pod.firstNodeProbe" "/healthz" | fromYaml -}}
+{{- $ready = include "hiper.pod.firstNodeProbe" "/readyz" | fromYaml -}}
+{{- end -}}
 {{- $probes := dict -}}
 {{- range $name, $handler := dict "startupProbe" $alive "livenessProbe" $alive "readinessProbe" $ready -}}
 {{- $probe := index $values $name -}}
@@ -204,6 +210,18 @@ lifecycle:
     exec:
       command: [python, -c, "import time; time.sleep({{ $values.preStopSeconds }})"]
 {{- end }}
+{{- end -}}
+
+{{/* Of several nodes the first answers for all; the others are alive while their launcher is. Takes the path. */}}
+{{- define "hiper.pod.firstNodeProbe" -}}
+exec:
+  command:
+    - python
+    - -c
+    - |
+      import os, urllib.request
+      if os.environ["NODE_RANK"] == "0":
+          urllib.request.urlopen("http://127.0.0.1:8080{{ . }}", timeout=3)
 {{- end -}}
 
 {{/* Requests and limits, the GPUs with them. Takes the values. */}}
@@ -353,6 +371,10 @@ spec:
   {{- end }}
   selector:
     {{- include "hiper.selector" $id | nindent 4 }}
+    {{- with .firstPod }}
+    # The first of several speaks for all of them.
+    statefulset.kubernetes.io/pod-name: {{ . }}
+    {{- end }}
   ports:
     - {name: http, port: 8080, targetPort: http}
     {{- if .grpc }}

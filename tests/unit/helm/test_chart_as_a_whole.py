@@ -136,7 +136,10 @@ def test_selectors_find_the_pods_they_are_for(name: str) -> None:
         return any(selector.items() <= found.items() for found in labels)
 
     for item in rendered.of("Service"):
-        assert matches(item["spec"]["selector"])
+        selector = dict(item["spec"]["selector"])
+        first = selector.pop("statefulset.kubernetes.io/pod-name", None)
+        assert matches(selector)
+        assert first is None or first.removesuffix("-0") in rendered.names("StatefulSet")
     for item in (*rendered.of("PodDisruptionBudget"), *rendered.of("Deployment"), *rendered.of("StatefulSet")):
         assert matches(item["spec"]["selector"]["matchLabels"])
 

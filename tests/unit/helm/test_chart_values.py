@@ -1,5 +1,8 @@
 """Every value has the effect its comment says."""
 
+import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -466,7 +469,7 @@ def test_a_storage_class_of_one_claim_wins() -> None:
     assert claim["resources"]["requests"]["storage"] == "1Ti"
 
 
-FIRST_LEARNER = "demo-hiper-learner-0.demo-hiper-learner.ml.svc.cluster.local"
+FIRST_LEARNER = "demo-hiper-learner.ml.svc.cluster.local"
 
 
 def test_weights_over_http_need_no_shared_files() -> None:
@@ -570,3 +573,18 @@ def test_one_gpu_is_started_by_nobody_else() -> None:
     main = render(values_at("learner.gpu.count", 1)).pod("learner").main
     assert main["command"] == ["hiper"]
     assert main["args"][0] == "learner"
+
+
+def test_of_several_nodes_the_first_answers_for_all() -> None:
+    """Rank 0 alone serves HTTP and gRPC, so nobody is sent to another pod, and no probe kills one."""
+    rendered = render(EVERY["multinode"])
+    selector = rendered.find("Service", "learner")["spec"]["selector"]
+    assert selector["statefulset.kubernetes.io/pod-name"] == "demo-hiper-learner-0"
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        command = rendered.pod("learner").main[probe]["exec"]["command"]
+        assert command[:2] == ["python", "-c"]
+        assert path in command[2]
+        script = command[2].replace(":8080", ":1")
+        run = partial(subprocess.run, [sys.executable, "-c", script], capture_output=True, timeout=30, check=False)
+        assert run(env={"NODE_RANK": "1"}).returncode == 0
+        assert run(env={"NODE_RANK": "0"}).returncode != 0, "nothing listens there"
