@@ -23,11 +23,21 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         for kind, row in after["by_task_type"].items():
             first = before["by_task_type"].get(kind, {"success": 0.0})
             lines.append(f"  {kind:34}{first['success']:8.1%}{row['success']:8.1%}   {row['won']} of {row['played']}")
+        lines += _score(before, after)
     lines += ["", _trajectories(report), *_speed(report)]
     restarts = {name: count for name, count in report["restarts"].items() if count}
     if restarts:
         lines.append("restarts: " + ", ".join(f"{name} {count}" for name, count in restarts.items()))
     return lines
+
+
+def _score(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The environment's own score, where it says more than success does."""
+    first, last, ceiling = before.get("mean_score"), after.get("mean_score"), after.get("ceiling")
+    if first is None or last is None or (first, last, ceiling) == (before["success"], after["success"], None):
+        return []
+    best = "" if ceiling is None else f"   best there is: {ceiling:.3f}"
+    return [f"  {'mean score':34}{first:8.3f}{last:8.3f}{best}"]
 
 
 def _ending(report: dict[str, Any]) -> str:

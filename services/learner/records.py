@@ -62,8 +62,20 @@ def evaluate(version: int, panels: RunPanels, trajectories: Sequence[Trajectory]
     played = Counter(trajectory.task_type for trajectory in trajectories)
     won = Counter(trajectory.task_type for trajectory in trajectories if trajectory.outcome.won)
     turns = sum(len(trajectory.turns) for trajectory in trajectories) / max(1, len(trajectories))
+    score = sum(trajectory.outcome.score for trajectory in trajectories) / max(1, len(trajectories))
     panel = panels.evaluation
-    return EvalRecord(version, panels.split, dict(won), dict(played), turns, len(panel.tasks), panel.name, panel.sha256)
+    return EvalRecord(
+        version=version,
+        split=panels.split,
+        won=dict(won),
+        played=dict(played),
+        mean_turns=turns,
+        expected=len(panel.tasks),
+        panel=panel.name,
+        panel_sha256=panel.sha256,
+        mean_score=score,
+        ceiling=panel.ceiling,
+    )
 
 
 def eval_line(record: EvalRecord) -> dict[str, JsonValue]:
@@ -76,6 +88,8 @@ def eval_line(record: EvalRecord) -> dict[str, JsonValue]:
         "panel_sha256": record.panel_sha256,
         "expected": record.expected,
         "mean_turns": record.mean_turns,
+        "mean_score": record.mean_score,
+        "ceiling": record.ceiling,
         **_success(sum(record.won.values()), sum(record.played.values())),
         "by_task_type": {kind: _success(record.won.get(kind, 0), record.played[kind]) for kind in kinds},
     }

@@ -32,6 +32,10 @@ class EvalRecord:
     """Size of the panel."""
     panel: str = ""
     panel_sha256: str = ""
+    mean_score: float = 0.0
+    """Of the environment, in [0, 1]: WebShop's reward; in ALFWorld the share that was won."""
+    ceiling: float | None = None
+    """Mean of the best scores there are, where the panel says so."""
 
 
 @dataclass(slots=True)

@@ -93,6 +93,12 @@ class Panel(_Closed):
         """Hash over the canonical JSON without the hash itself."""
         return _hash_of(self.document())
 
+    @cached_property
+    def ceiling(self) -> float | None:
+        """Mean of the best scores there are; None if a task does not say its own."""
+        scores = [task.ceiling for task in self.tasks if task.ceiling is not None]
+        return sum(scores) / len(scores) if len(scores) == len(self.tasks) else None
+
     def document(self) -> dict[str, Any]:
         """The file's object, without its hash."""
         tree = self.model_dump(mode="json", by_alias=True, exclude_none=True)

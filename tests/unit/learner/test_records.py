@@ -1,12 +1,14 @@
 """The learner's memory and its lines: one line per version whatever happened, and nothing acknowledged is forgotten."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from learner_made import VOCABULARY, make_trajectory
 from panels_made import made_panels
 
+from hiper.envs.panels import Panel
 from services.learner.records import LineFile, eval_line, evaluate
 from services.learner.rows import rows_of
 from services.learner.state import LEDGER_BATCHES, RunState
@@ -61,6 +63,19 @@ def test_evaluation_counts_by_task_type() -> None:
         "high": 1.0,
     }
     assert line["low"] < line["success"] < line["high"]
+
+
+def test_an_evaluation_says_the_score_and_the_best_there_is() -> None:
+    panels, played = made_panels(evaluation=2), [make_trajectory(seed) for seed in range(2)]
+    for trajectory, score in zip(played, (0.25, 1.0), strict=True):
+        trajectory.outcome.score = score
+    line = eval_line(evaluate(0, panels, played))
+    assert (line["mean_score"], line["ceiling"]) == (0.625, None)
+    document = panels.evaluation.document()
+    document["tasks"] = [{**task, "ceiling": best} for task, best in zip(document["tasks"], (1.0, 0.8), strict=True)]
+    priced = replace(panels, evaluation=Panel.model_validate(document))
+    assert eval_line(evaluate(0, priced, played))["ceiling"] == pytest.approx(0.9)
+    assert eval_line(evaluate(0, priced, []))["mean_score"] == 0
 
 
 def test_ledger_forgets_only_what_is_acknowledged() -> None:

@@ -45,6 +45,18 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_score_is_shown_where_it_says_more_than_success(run_dir: Path) -> None:
+    def shown(score: float, ceiling: float | None) -> str:
+        path = run_dir / "evals.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [{**line, "mean_score": line["success"] + score, "ceiling": ceiling} for line in lines]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return "\n".join(summary_lines(build_report(RunFiles(run_dir))))
+
+    assert "mean score" not in shown(0, None)
+    assert "0.450   0.850   best there is: 0.980" in shown(0.25, 0.98)
+
+
 def test_report_says_what_was_learned_and_where_everything_went(run_dir: Path) -> None:
     report = build_report(RunFiles(run_dir))
     assert (report["complete"], report["policy_versions"], report["seed"]) == (True, 3, 7)
