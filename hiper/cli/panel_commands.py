@@ -20,7 +20,7 @@ __all__ = ["Data", "Env", "add_to"]
 Env = Annotated[str, typer.Option("--env", help="alfworld, webshop, or module:name of your own.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or archive; default: synthetic tasks.")]
 Name = Annotated[str, typer.Argument(help="Name of a shipped panel, or the path of a panel file.")]
-Row = dict[str, str]
+Row = dict[str, object]
 
 _panel = typer.Typer(help="Panels: make, check.", no_args_is_help=True)
 
@@ -39,7 +39,10 @@ def tasks(
     panel: Annotated[str | None, typer.Option("--panel", help="List a panel's tasks, by name or path.")] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """List tasks: id, type, split, sha256. Example: hiper env tasks --panel alfworld-2.1.2-valid_seen."""
+    """List tasks: id, type, split, sha256; a panel's with seed and prices in JSON.
+
+    Example: hiper env tasks --panel alfworld-2.1.2-valid_seen
+    """
     if panel is not None and (data is not None or split is not None):
         raise ConfigError("--panel lists the panel's own tasks", "leave out --data and --split")
     rows = _rows_of_source(env, data, split) if panel is None else _rows_of_panel(panel)
@@ -122,7 +125,8 @@ def _rows_of_panel(name: str) -> Iterator[Row]:
     panel = load_panel(name)
     message(f"{panel.name}: {len(panel.tasks)} tasks{_training(panel)}, sha256 {panel.sha256}")
     for task in (*panel.tasks, *panel.train):
-        yield {"id": task.id, "type": task.type or "-", "split": task.split or "-", "sha256": task.sha256}
+        named = {"id": task.id, "type": task.type or "-", "split": task.split or "-", "sha256": task.sha256}
+        yield {**named, "seed": task.seed, **task.figures}
 
 
 def _summary(panel: "Panel") -> dict[str, object]:

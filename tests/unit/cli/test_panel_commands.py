@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import hiper, refused
+from game_trees import write_game
 
 from hiper.envs.alfworld.synthetic import SyntheticAlfworld
 from hiper.envs.panels import load_panel, make_panel, shipped_panels
@@ -51,6 +52,22 @@ def test_a_panel_is_made_and_checked(tmp_path: Path, suffix: str) -> None:
     assert load_panel(str(path)) == panel
     checked = json.loads(hiper("env", "panel", "check", str(path), "-o", "json").stdout)
     assert checked == {"panel": "mine", "tasks": 128, "by_bytes": 128, "by_content": 0, "panel_sha256": panel.sha256}
+
+
+def test_a_panel_of_a_shop_is_listed_with_what_was_drawn() -> None:
+    listed = json.loads(hiper("env", "tasks", "--panel", "webshop-1000-products", "-o", "json").stdout)
+    assert len(listed) == 500 + 745
+    assert list(listed[0]) == ["id", "type", "split", "sha256", "seed", "price", "price_upper", "ceiling"]
+
+
+def test_a_file_that_was_altered_is_named_in_one_line(tmp_path: Path) -> None:
+    for number in range(3):
+        write_game(tmp_path, "valid_seen", number)
+    made = ("--split", "valid_seen", "--data", str(tmp_path), "--out", str(tmp_path / "mine.json"))
+    assert hiper("env", "panel", "make", *made).returncode == 0
+    altered = write_game(tmp_path, "valid_seen", 1, seed=77)
+    done = hiper("env", "panel", "check", str(tmp_path / "mine.json"), "--data", str(tmp_path))
+    refused(done, 1, f"{altered.relative_to(tmp_path / 'json_2.1.1')} differs", "hiper data check")
 
 
 def test_what_cannot_be_made_or_does_not_fit_is_said_in_one_line(tmp_path: Path) -> None:
