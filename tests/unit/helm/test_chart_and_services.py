@@ -32,7 +32,7 @@ def test_a_service_is_given_the_addresses_it_reads_and_no_others(spec: ServiceSp
 def test_a_service_listens_beyond_its_pod_only_where_somebody_calls_it(spec: ServiceSpec) -> None:
     pod = pod_of(spec)
     assert pod.variables["HIPER_HTTP_ADDRESS"] == "0.0.0.0:8080"
-    if spec.port is not None:
+    if spec.port is not None and spec.port.grpc:
         assert pod.variables["HIPER_GRPC_ADDRESS"] == "0.0.0.0:50051"
         assert {"name": "grpc", "containerPort": 50051} in pod.main["ports"]
 
@@ -61,8 +61,9 @@ def test_the_table_and_the_chart_agree_on_what_may_scale(spec: ServiceSpec) -> N
 def test_a_service_logs_in_as_itself(spec: ServiceSpec) -> None:
     pod = pod_of(spec)
     if BROKER_URL in spec.reads:
-        assert pod.variables[BROKER_URL].startswith(f"redis://{spec.name}:$(BROKER_PASSWORD)@demo-hiper-broker.ml.svc.")
-        assert pod.variables["BROKER_PASSWORD"]["secretKeyRef"] == {"name": "demo-hiper-broker-users", "key": spec.name}
+        user = spec.broker_user or spec.name
+        assert pod.variables[BROKER_URL].startswith(f"redis://{user}:$(BROKER_PASSWORD)@demo-hiper-broker.ml.svc.")
+        assert pod.variables["BROKER_PASSWORD"]["secretKeyRef"] == {"name": "demo-hiper-broker-users", "key": user}
 
 
 @by_service
@@ -115,7 +116,8 @@ def test_its_service_leads_to_its_ports(spec: ServiceSpec) -> None:
     component = COMPONENTS.get(spec.name, spec.name)
     service = render().find("Service", component)["spec"]
     assert {port["targetPort"] for port in service["ports"]} == {port["name"] for port in pod_of(spec).main["ports"]}
-    assert service["clusterIP"] == "None", "a client sees the pods: sessions stick to one"
+    if spec.port is None or spec.port.grpc:
+        assert service["clusterIP"] == "None", "a client sees the pods: sessions stick to one"
 
 
 def test_the_generated_secret_has_every_user_of_the_broker() -> None:

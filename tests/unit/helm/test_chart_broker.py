@@ -3,31 +3,24 @@
 import asyncio
 import importlib.util
 import re
-import secrets
-import subprocess
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import quote
 
 import pytest
+from chart_broker import FAST, Server, running_server
 from chart_render import CHART, EVERY, merged, refusal, render, values_at
 from pydantic import SecretStr
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
-from hiper.cli.main import main as hiper_main
 from hiper.config import RunConfig, parse_config
 from hiper.config.sections import BrokerSettings
-from hiper.embedded_broker.servers import find_server
 from hiper.errors import BrokerError, HiperError
 from hiper.streams import GROUPS, Batches, Broker, Consumer, Delivery, LearnerLease, Publisher, apply_ack
 from hiper.streams.acl import USERS
 from hiper.streams.server import ServerInfo, objections
-from hiper.supervisor.ports import PortBook
 from hiper.vocabulary import Stream
-
-_FAST = {"connect_timeout_s": 1.0, "unavailable_timeout_s": 2.0}
 
 
 def rendered_conf(**values: object) -> str:
@@ -35,58 +28,9 @@ def rendered_conf(**values: object) -> str:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Server"]:
-    """A server of this machine with the chart's own files, its paths moved into the test's folder."""
-    try:
-        binary = find_server()
-    except HiperError as error:
-        pytest.skip(f"no Redis or Valkey server here: {error}")
-    running = Server(tmp_path, binary.path)
-    running.write_users(monkeypatch)
-    running.start()
-    yield running
-    running.process.terminate()
-    running.process.wait(timeout=10)
-
-
-class Server:
-    """The process, and what a service would be told of it."""
-
-    def __init__(self, folder: Path, binary: Path) -> None:
-        self.folder, self.binary = folder, binary
-        self.port = PortBook().port("broker")
-        self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
-        self.process: subprocess.Popen[bytes]
-
-    def write_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Run the init container's command."""
-        (self.folder / "users").mkdir()
-        for user, password in self.passwords.items():
-            (self.folder / "users" / user).write_text(password)
-        (container,) = render().pod("broker").spec["initContainers"]
-        places = {
-            "/etc/hiper/broker-users": self.folder / "users",
-            "/etc/hiper/acl/users.acl": self.folder / "users.acl",
-        }
-        arguments = [str(places.get(argument, argument)) for argument in container["args"]]
-        monkeypatch.setattr("sys.argv", ["hiper", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            hiper_main()
-        assert not ended.value.code
-
-    def start(self) -> None:
-        conf = rendered_conf().replace("/etc/hiper/acl/users.acl", str(self.folder / "users.acl"))
-        conf = conf.replace("dir /data", f"dir {self.folder}").replace("port 6379", f"port {self.port}")
-        conf = conf.replace("bind * -::*", "bind 127.0.0.1")
-        (self.folder / "broker.conf").write_text(conf + "\n")
-        self.process = subprocess.Popen([self.binary, self.folder / "broker.conf"], stdout=subprocess.DEVNULL)
-
-    def settings(self, user: str, password: str | None = None) -> BrokerSettings:
-        secret = quote(self.passwords[user] if password is None else password)
-        return BrokerSettings(url=SecretStr(f"redis://{user}:{secret}@127.0.0.1:{self.port}/0"), **_FAST)
-
-    def connect(self, user: str, password: str | None = None):  # type: ignore[no-untyped-def]
-        return Broker.connect(self.settings(user, password), "demo", "test")
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with running_server(tmp_path, monkeypatch) as running:
+        yield running
 
 
 async def test_every_service_can_log_in_and_work(server: Server) -> None:
@@ -104,7 +48,7 @@ async def test_a_stranger_and_a_wrong_password_are_turned_away(server: Server) -
         await learner.create_run()
     with pytest.raises(BrokerError, match="refused"):
         await server.connect("rollout", "wrong")
-    default = BrokerSettings(url=SecretStr(f"redis://127.0.0.1:{server.port}/0"), **_FAST)
+    default = BrokerSettings(url=SecretStr(f"redis://127.0.0.1:{server.port}/0"), **FAST)
     with pytest.raises(BrokerError, match="refused"):
         await Broker.connect(default, "demo", "test")
 
