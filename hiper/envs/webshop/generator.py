@@ -118,7 +118,7 @@ class _Draw:
             "full_description": self._text(2, 5) if self._random.random() < 2 / 3 else "",
             "small_description": self._bullets(attributes),
             "pricing": self._pricing(),
-            "images": [],
+            "images": [""],  # the original shows the first one
             "product_category": " › ".join((department.category, *family.groups)),
             "category": department.name,
             "query": family.query.title(),

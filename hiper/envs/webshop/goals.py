@@ -140,7 +140,7 @@ class SyntheticGoals:
     def __init__(self, catalogue: Catalogue, prices: NDArray[np.float64], random: Random, order_seed: int) -> None:
         self._catalogue = catalogue
         counts = catalogue.store.columns.goals
-        self._products = np.flatnonzero(counts)
+        self._products = np.flatnonzero(catalogue.store.columns.asked_for)
         self._limits = array("d", (_draw_limit(float(prices[number]), random) for number in self._products))
         self._ends = np.cumsum(counts[self._products], dtype=np.uint64)
         total = int(self._ends[-1]) if len(self._ends) else 0

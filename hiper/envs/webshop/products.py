@@ -9,7 +9,7 @@ from typing import Any
 
 from hiper.envs.webshop.model import Product
 
-__all__ = ["decode_product", "encode_product", "goal_count", "read_products"]
+__all__ = ["decode_product", "encode_product", "goal_count", "is_asked_for", "read_products"]
 
 _LONGEST_ASIN = 10
 _NO_PRICE = ((100.0,), "$100.0")
@@ -74,9 +74,14 @@ def _options(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
+def is_asked_for(product: Product) -> bool:
+    """Whether synthetic goals are made of it; there are none if one of its options has no values."""
+    return product.instruction is not None and bool(product.instruction_attributes)
+
+
 def goal_count(product: Product) -> int:
     """Synthetic goals that ask for the product: one per combination of its options' values (spec 2.3)."""
-    if not product.instruction or not product.instruction_attributes:
+    if not is_asked_for(product):
         return 0
     return prod(len(values) for values in product.options.values())
 

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from hiper.durable import replace_directory, write_json
 from hiper.envs.webshop.model import Product
-from hiper.envs.webshop.products import decode_product, encode_product, goal_count
+from hiper.envs.webshop.products import decode_product, encode_product, goal_count, is_asked_for
 from hiper.errors import IntegrityError
 
 __all__ = ["STORE_FORMAT", "ProductStore", "map_store", "pack_products", "write_store"]
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Changes when the folder's form or the meaning of a record does."""
 
 _RECORDS, _MANIFEST = "products.bin", "manifest.json"
@@ -52,6 +52,8 @@ class Columns:
     """Its price, or the first one of a range."""
     high: NDArray[np.float64]
     """The second price of a range; NaN for a single price."""
+    asked_for: NDArray[np.bool_]
+    """Whether it has a price limit, which is drawn even where there are no goals."""
     goals: NDArray[np.uint32]
     """Synthetic goals that ask for it."""
     category: NDArray[np.uint32]
@@ -175,7 +177,7 @@ def _sha256(path: Path) -> str:
 
 def _pack(products: Iterable[Product], records: IO[bytes]) -> tuple[Columns, Facts]:
     """Write the records; collect what is kept of every product."""
-    ends, low, high = array("Q"), array("d"), array("d")
+    ends, low, high, asked_for = array("Q"), array("d"), array("d"), bytearray()
     checksums, goals, category, query = array("I"), array("I"), array("I"), array("I")
     asins: list[bytes] = []
     categories: dict[str, int] = {}
@@ -193,6 +195,7 @@ def _pack(products: Iterable[Product], records: IO[bytes]) -> tuple[Columns, Fac
         checksums.append(zlib.crc32(record))
         low.append(product.prices[0])
         high.append(product.prices[1] if len(product.prices) > 1 else np.nan)
+        asked_for.append(is_asked_for(product))
         goals.append(goal_count(product))
         category.append(categories.setdefault(product.category, len(categories)))
         query.append(queries.setdefault(product.query, len(queries)))
@@ -204,6 +207,7 @@ def _pack(products: Iterable[Product], records: IO[bytes]) -> tuple[Columns, Fac
         checksums=np.asarray(checksums),
         low=np.asarray(low),
         high=np.asarray(high),
+        asked_for=np.frombuffer(asked_for, np.bool_),
         goals=np.asarray(goals),
         category=np.asarray(category),
         query=np.asarray(query),

@@ -4,7 +4,9 @@ import gzip
 import json
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiper.envs.webshop.catalogue import open_catalogue
+from hiper.envs.webshop.catalogue import Catalogue, open_catalogue
 from hiper.envs.webshop.files import JsonItems, find_files
 from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
+from hiper.envs.webshop.goals import Seeds, draw_goals
 from hiper.envs.webshop.model import Product
 from hiper.envs.webshop.products import decode_product, encode_product, goal_count, read_products
+from hiper.envs.webshop.store import pack_products
 from hiper.errors import DataError, IntegrityError
 
 RAW: dict[str, Any] = {
@@ -74,6 +78,17 @@ class TestProducts:
         options = {"a": [{"value": "1"}, {"value": "2"}], "b": [{"value": "x"}, {"value": "x"}, {"value": "y"}]}
         assert goal_count(product(asked)) == 1
         assert goal_count(product(asked, customization_options=options)) == 6
+
+    def test_a_price_limit_is_drawn_for_a_product_without_goals_too(self) -> None:
+        asked = {"instruction": "Find me a lamp", "instruction_attributes": ["bright"]}
+        empty = replace(product(asked, customization_options={"color": []}), asin="B000000000")
+        lamp = product(asked)
+        assert (goal_count(empty), goal_count(lamp)) == (0, 1)
+        _, goals = draw_goals(Catalogue(pack_products([empty, lamp]), "two"), Seeds())
+        alone = Random(Seeds().prices)
+        alone.sample(range(4), 2)
+        assert len(goals) == 1
+        assert goals[0].price_upper == 10.0 * (2 + max(alone.sample(range(4), 2)))
 
     def test_repeated_long_and_missing_asins_are_left_out(self) -> None:
         items = [RAW, RAW, {**RAW, "asin": "nan"}, {**RAW, "asin": "B0000000012"}, {**RAW, "asin": "B000000002"}]
