@@ -1,6 +1,7 @@
 """What a person wants to know of a run that goes on: read from the broker and from the run's files."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hiper.config import RunConfig
 from hiper.durable import JsonValue, write_json
 from hiper.errors import BrokerError
 from hiper.report.files import PIPELINE_NAME, RunFiles
-from hiper.streams import Broker, PipelineState, snapshot
+from hiper.streams import Broker, PipelineState, RunControl, snapshot
 
 __all__ = ["Observation", "Observer"]
 
@@ -34,10 +35,23 @@ class Observer:
         self._files = RunFiles(run_dir)
         self._settings = config.broker.model_copy(update={"unavailable_timeout_s": _PATIENCE_S})
         self._broker: Broker | None = None
+        self._since_ms = 0
+        """Server time of the first look."""
 
     async def look(self) -> Observation:
         """Observe the run now."""
         return Observation(await self._pipeline(), self._files.metrics(), self._files.evaluations())
+
+    async def wishes(self) -> Mapping[str, int]:
+        """How many processes control wants, by service. Older wishes than this observer were for an earlier life.
+
+        Empty before the first look, and while the broker does not answer.
+        """
+        with contextlib.suppress(BrokerError):
+            if self._broker is not None:
+                scale = (await RunControl(self._broker).read()).scale
+                return {name: wish.processes for name, wish in scale.items() if wish.at_ms >= self._since_ms}
+        return {}
 
     async def save(self) -> None:
         """Write the pipeline's state to the run directory, for the report."""
@@ -59,6 +73,7 @@ class Observer:
                 except BrokerError:
                     await broker.close()
                     return None
+                self._since_ms = await broker.server_time_ms()
                 self._broker = broker
             return await snapshot(self._broker)
         return None

@@ -11,15 +11,24 @@ from hiper.config.load import PREFIX, RESERVED
 from hiper.errors import ConfigError
 from hiper.supervisor.ports import PortBook
 from hiper.supervisor.probe import Probe, ready_probe
-from hiper.supervisor.table import BROKER, BROKER_URL, SERVICES, WARMSTART, Ending, ServiceSpec, layers
+from hiper.supervisor.table import BROKER, BROKER_URL, CONTROL_ADDRESS, SERVICES, WARMSTART, Ending, ServiceSpec, layers
 
-__all__ = ["CONFIG_NAME", "BrokerPlace", "ProcessPlan", "child_environment", "plan_run", "process_names"]
+__all__ = [
+    "CONFIG_NAME",
+    "BrokerPlace",
+    "ProcessPlan",
+    "child_environment",
+    "plan_run",
+    "process_names",
+    "wished_scale",
+]
 
 CONFIG_NAME = "config.json"
 HTTP_ADDRESS = "HIPER_HTTP_ADDRESS"
 _OURS = frozenset(
     {
         HTTP_ADDRESS,
+        CONTROL_ADDRESS,
         "HIPER_GRPC_ADDRESS",
         "HIPER_OPENENV_ADDRESS",
         "HIPER_OPENENV_SHARED",
@@ -62,7 +71,13 @@ class BrokerPlace:
 
 def process_names(service: ServiceSpec, scale: Mapping[str, int]) -> tuple[str, ...]:
     """Return the stable names of a service's processes, e.g. `rollout-0`, `rollout-1`."""
-    return tuple(f"{service.name}-{index}" for index in range(scale.get(service.name, 1)))
+    return tuple(f"{service.name}-{index}" for index in range(scale.get(service.name, service.count)))
+
+
+def wished_scale(scale: Mapping[str, int], wishes: Mapping[str, int]) -> dict[str, int]:
+    """Return `scale` with the wishes that can be met while a run goes on; the others are ignored."""
+    resizable = {spec.name for spec in SERVICES if spec.resizable}
+    return {**scale, **{name: wanted for name, wanted in wishes.items() if name in resizable and wanted > 0}}
 
 
 def child_environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +160,8 @@ def _addresses(scale: Mapping[str, int], ports: PortBook) -> dict[str, str]:
     for spec in SERVICES:
         if spec.port is not None:
             addresses = [ports.address(name) for name in process_names(spec, scale)]
-            found[spec.port.variable] = f"[{', '.join(map(repr, addresses))}]" if spec.port.many else addresses[0]
+            listed = f"[{', '.join(map(repr, addresses))}]"
+            found[spec.port.variable] = listed if spec.port.many else next(iter(addresses), "")
     return found
 
 

@@ -28,6 +28,7 @@ def move_aside(run_dir: Path) -> Path | None:
 def open_run_directory(run_dir: Path, config: RunConfig) -> None:
     """Write the resolved configuration, or check that the directory's run has the same one.
 
+    How its processes are run may differ each time.
     Raises `RunStateError` naming the first setting that differs.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def open_run_directory(run_dir: Path, config: RunConfig) -> None:
     path = run_dir / CONFIG_NAME
     if path.exists():
         earlier = json.loads(path.read_text(encoding="utf-8"))
-        difference = _first_difference(earlier, tree)
+        difference = _first_difference({**earlier, "supervisor": {}}, {**tree, "supervisor": {}})
         if difference:
             raise RunStateError(
                 f"{run_dir} holds a run with other settings: {difference}",

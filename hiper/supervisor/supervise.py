@@ -60,13 +60,16 @@ class Supervisor:
         at_rest: Callable[[], Awaitable[None]] | None = None,
         generator: random.Random | None = None,
     ) -> None:
-        self._plans = plans
+        self._plans = tuple(plans)
         self._settings = settings
         self._finished = finished
         self._on_change = on_change
         self._at_rest = at_rest
         self._generator = generator or random.Random()
         self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[asyncio.Task[Verdict], Keeper] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._resized = asyncio.Event()
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
         self.draining = False
@@ -81,39 +84,69 @@ class Supervisor:
         """Status of every process, in the order of the plan."""
         return tuple(keeper.status for keeper in self._keepers.values())
 
+    @property
+    def plans(self) -> tuple[ProcessPlan, ...]:
+        """What is run now."""
+        return self._plans
+
     async def run(self) -> Outcome:
         """Start everything, keep it, and drain it; nothing runs any more when this returns."""
         async with Guardian() as guardian:
-            around = Surroundings(self._settings, guardian, self._finished, self._on_change)
-            self._keepers = {plan.name: Keeper(plan, around, self._generator) for plan in self._plans}
-            tasks = {
-                asyncio.create_task(
-                    keeper.run([self._keepers[name] for name in keeper.plan.requires]), name=name
-                ): keeper
-                for name, keeper in self._keepers.items()
-            }
+            self._around = Surroundings(self._settings, guardian, self._finished, self._on_change)
+            self._start(self._plans)
             try:
-                outcome = await self._until_end(tasks)
+                outcome = await self._until_end()
             finally:
-                for task in tasks:
+                self.draining = True
+                for task in self._tasks:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.gather(*self._tasks, *self._leaving, return_exceptions=True)
                 await self._drain()
             return outcome
 
-    async def _until_end(self, tasks: "dict[asyncio.Task[Verdict], Keeper]") -> Outcome:
+    def resize(self, service: str, plans: Sequence[ProcessPlan]) -> None:
+        """Run exactly `plans` of a service nobody requires: the missing are started, the others drained, meanwhile."""
+        if self.draining:
+            return
+        wanted = {plan.name for plan in plans}
+        present = {plan.name for plan in self._plans if plan.service == service}
+        for name in present - wanted:
+            self._dismiss(name)
+        new = [plan for plan in plans if plan.name not in present]
+        self._plans = (*(plan for plan in self._plans if plan.name not in present - wanted), *new)
+        self._start(new)
+        self._resized.set()
+        self._on_change()
+
+    def _start(self, plans: Sequence[ProcessPlan]) -> None:
+        self._keepers |= {plan.name: Keeper(plan, self._around, self._generator) for plan in plans}
+        for plan in plans:
+            keeper = self._keepers[plan.name]
+            required = [self._keepers[name] for name in plan.requires]
+            self._tasks[asyncio.create_task(keeper.run(required), name=plan.name)] = keeper
+
+    def _dismiss(self, name: str) -> None:
+        keeper = self._keepers.pop(name)
+        for task in [task for task, kept in self._tasks.items() if kept is keeper]:
+            del self._tasks[task]
+            task.cancel()
+        leaving = asyncio.create_task(self._end(keeper))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _until_end(self) -> Outcome:
         stop = asyncio.create_task(self._stop.wait())
-        pending: set[asyncio.Task[Verdict] | asyncio.Task[bool]] = {stop, *tasks}
         try:
             while True:
-                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                ended = [task for task in tasks if task in done and task in pending]
-                for task in ended:
-                    pending.discard(task)
-                    outcome = self._conclude(tasks[task], task.result())
+                resized = asyncio.create_task(self._resized.wait())
+                await asyncio.wait({stop, resized, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+                resized.cancel()
+                self._resized.clear()
+                for task in [task for task in self._tasks if task.done()]:
+                    outcome = self._conclude(self._tasks.pop(task), task.result())
                     if outcome is not None:
                         return outcome
-                if stop in done:
+                if stop.done():
                     return Outcome(End.STOPPED)
         finally:
             stop.cancel()

@@ -9,13 +9,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 
-__all__ = ["BROKER", "BROKER_URL", "SERVICES", "WARMSTART", "Ending", "Port", "ServiceSpec", "layers"]
+__all__ = [
+    "BROKER",
+    "BROKER_URL",
+    "CONTROL_ADDRESS",
+    "SERVICES",
+    "WARMSTART",
+    "Ending",
+    "Port",
+    "ServiceSpec",
+    "layers",
+]
 
 BROKER = "broker"
 """The Redis-protocol server; ours only when the configuration names none."""
 WARMSTART = "warmstart"
 """The step that makes a model before the run, where the configuration asks for one."""
 BROKER_URL = "HIPER_BROKER__URL"
+CONTROL_ADDRESS = "HIPER_CONTROL_ADDRESS"
 
 
 class Ending(StrEnum):
@@ -39,6 +50,8 @@ class Port:
     """Variable that tells others where to find it."""
     many: bool = False
     """The variable takes a list, one address per process."""
+    grpc: bool = True
+    """It speaks gRPC; otherwise HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,15 @@ class ServiceSpec:
     scalable: bool = True
     """More than one process may run."""
     ending: Ending = field(default=Ending.NEVER)
+    broker_user: str = ""
+    """User it logs in to the broker as; empty = its own name."""
+    count: int = 1
+    """Processes unless `supervisor.scale` says otherwise; 0 = only on request."""
+
+    @property
+    def resizable(self) -> bool:
+        """Whether its number may change while the run goes on: nobody has to know their addresses."""
+        return self.scalable and self.port is None
 
 
 SERVICES: tuple[ServiceSpec, ...] = (
@@ -82,6 +104,15 @@ SERVICES: tuple[ServiceSpec, ...] = (
         ("rollout",),
         requires=(BROKER, WARMSTART, "env_server"),
         reads=(BROKER_URL, "HIPER_ENV__ADDRESSES"),
+    ),
+    ServiceSpec(
+        "control",
+        ("control",),
+        requires=(BROKER,),
+        reads=(BROKER_URL,),
+        port=Port({CONTROL_ADDRESS: "127.0.0.1:{port}"}, CONTROL_ADDRESS, grpc=False),
+        broker_user="operator",
+        count=0,
     ),
 )
 

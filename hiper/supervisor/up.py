@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from hiper.report.picture import draw_learning_curve
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.lock import RunLock
 from hiper.supervisor.observer import Observation, Observer
-from hiper.supervisor.plan import BrokerPlace, plan_run
+from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run, wished_scale
 from hiper.supervisor.ports import PortBook
 from hiper.supervisor.probe import broker_answers
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import RunStatus, write_status
 from hiper.supervisor.supervise import End, Outcome, Supervisor
+from hiper.supervisor.table import CONTROL_ADDRESS
 from hiper.supervisor.targets import write_targets
 from hiper.supervisor.view import dashboard, plain_line
 
@@ -36,6 +38,7 @@ __all__ = ["UpRequest", "run_up"]
 
 _REDRAW_S = 2.0
 _PLAIN_S = 10.0
+_FOLLOW_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,13 @@ class _Up:
         self._console.print(
             f"run directory {self._run_dir}, broker {launch.kind} {launch.version}".rstrip(), highlight=False
         )
-        plans = plan_run(self._config, self._run_dir, place, PortBook())
-        write_targets(self._run_dir, self._config.run, plans)
+        ports = PortBook()
+
+        def replan(config: RunConfig) -> Sequence[ProcessPlan]:
+            return plan_run(config, self._run_dir, place, ports)
+
+        plans = replan(self._config)
+        self._announce(plans)
         broker = self._config.broker.model_copy(update={"url": SecretStr(url)})
         observer = Observer(self._config.model_copy(update={"broker": broker}), self._run_dir)
         self._supervisor = Supervisor(
@@ -111,17 +119,39 @@ class _Up:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._supervisor.stop)
-        watch = asyncio.create_task(self._watch(observer))
+        beside = [asyncio.create_task(self._watch(observer)), asyncio.create_task(self._follow(observer, replan))]
         try:
             outcome = await self._supervisor.run()
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await observer.aclose()
             write_targets(self._run_dir, self._config.run, ())
         self._phase, self._error, self._ended_at = outcome.end.value, outcome.error, time.time()
         self._write_status()
         return outcome
+
+    def _announce(self, plans: Sequence[ProcessPlan]) -> None:
+        """Say where the run is measured and steered."""
+        write_targets(self._run_dir, self._config.run, plans)
+        for plan in plans:
+            if plan.service == "control":
+                self._console.print(
+                    f"control at http://{plan.environment[CONTROL_ADDRESS]}/api/v1/run", highlight=False
+                )
+
+    async def _follow(self, observer: Observer, replan: Callable[[RunConfig], Sequence[ProcessPlan]]) -> None:
+        """Do what control wishes for the numbers of processes."""
+        config = self._config
+        while True:
+            await asyncio.sleep(_FOLLOW_S)
+            scale = wished_scale(config.supervisor.scale, await observer.wishes())
+            for service in [name for name in scale if scale[name] != config.supervisor.scale.get(name)]:
+                settings = config.supervisor.model_copy(update={"scale": scale})
+                config = config.model_copy(update={"supervisor": settings})
+                self._supervisor.resize(service, [plan for plan in replan(config) if plan.service == service])
+                write_targets(self._run_dir, self._config.run, self._supervisor.plans)
 
     def _write_status(self) -> None:
         phase = "draining" if self._supervisor.draining and self._phase == "running" else self._phase

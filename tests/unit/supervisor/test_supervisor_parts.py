@@ -1,6 +1,7 @@
 """Parts of the supervisor: order, lock, ports, run directories, the live view."""
 
 import io
+import json
 import time
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from hiper.config import RunConfig, parse_config
 from hiper.errors import RunStateError
 from hiper.supervisor.lock import RunLock, holder
 from hiper.supervisor.observer import Observation
+from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run, wished_scale
 from hiper.supervisor.ports import PortBook, is_free
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import ProcessState, ProcessStatus
 from hiper.supervisor.table import BROKER, SERVICES, WARMSTART, layers
+from hiper.supervisor.targets import write_targets
 from hiper.supervisor.text import printable
 from hiper.supervisor.view import dashboard, plain_line, sparkline
 
@@ -93,3 +96,32 @@ def test_views_show_the_run_and_no_control_characters() -> None:
     assert "boom" in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert "waiting for the broker" in screen.getvalue()
+
+
+def test_wishes_change_only_what_may_change_while_a_run_goes_on() -> None:
+    wishes = {"rollout": 3, "hae": 0, "learner": 2, "env_server": 4, "control": 2, "nothing": 1}
+    assert wished_scale({"hae": 2, "env_server": 1}, wishes) == {"hae": 2, "env_server": 1, "rollout": 3}
+
+
+def test_the_control_service_runs_on_request(tmp_path: Path) -> None:
+    def plan(**scale: int) -> dict[str, ProcessPlan]:
+        place = BrokerPlace("redis://127.0.0.1:1/0")
+        return {one.name: one for one in plan_run(config(supervisor={"scale": scale}), tmp_path, place, PortBook())}
+
+    assert "control-0" not in plan()
+    asked = plan(control=1)["control-0"]
+    assert asked.environment["HIPER_CONTROL_ADDRESS"].startswith("127.0.0.1:")
+    assert asked.environment["HIPER_CONTROL_ADDRESS"] != asked.http
+
+
+def test_prometheus_is_told_every_process_that_serves_metrics(tmp_path: Path) -> None:
+    plans = plan_run(config(run="r"), tmp_path, BrokerPlace("redis://127.0.0.1:1/0"), PortBook())
+    write_targets(tmp_path, "r", plans)
+    targets = json.loads((tmp_path / "targets.json").read_text())
+    assert {one["labels"]["component"] for one in targets} == {"env_server", "reward", "hae", "learner", "rollout"}
+    assert [one["targets"] for one in targets] == [[plan.http] for plan in plans if plan.http]
+
+
+def test_how_processes_are_run_may_differ_each_time(tmp_path: Path) -> None:
+    open_run_directory(tmp_path / "run", config(supervisor={"scale": {"rollout": 1}}))
+    open_run_directory(tmp_path / "run", config(supervisor={"scale": {"rollout": 2, "control": 1}}))
