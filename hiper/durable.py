@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["JsonValue", "fsync_directory", "fsync_tree", "replace_directory", "write_bytes", "write_json"]
+__all__ = ["JsonValue", "fsync_directory", "fsync_file", "fsync_tree", "replace_directory", "write_bytes", "write_json"]
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
@@ -44,9 +44,14 @@ def fsync_tree(root: Path) -> None:
         if path.is_dir():
             fsync_directory(path)
         else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            fsync_file(path)
     fsync_directory(root)
+
+
+def fsync_file(path: Path) -> None:
+    """Flush a file's content."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def fsync_directory(path: Path) -> None:

@@ -10,7 +10,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -96,6 +96,15 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was left out, and why."""
+
+    def joined(self, *others: "Report") -> "Report":
+        """This report with the sizes, figures and notes of others behind its own."""
+        return replace(
+            self,
+            sizes=dict(item for report in (self, *others) for item in report.sizes.items()),
+            figures=[figure for report in (self, *others) for figure in report.figures],
+            notes=[note for report in (self, *others) for note in report.notes],
+        )
 
     def to_json(self) -> dict[str, object]:
         """The report as one JSON object."""

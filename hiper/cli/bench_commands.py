@@ -21,11 +21,15 @@ _BENCHMARKS = {
         "The update on packed rows beside padded ones; memory of the log-probability step.",
     ),
     "streams": ("hiper.bench.streams", "Delivery: throughput beside bare commands, latency of each stage, growth."),
+    "weights": (
+        "hiper.bench.weights services.learner.bench_delta services.rollout.bench_weights",
+        "Weights: publish to serving beside bare disk and link, the pause, deltas, the learner's upload.",
+    ),
 }
-"""Name to the module that runs it and what it measures. Adding a benchmark is a line here."""
+"""Name to the modules that run it, one report together, and what it measures. Adding a benchmark is a line here."""
 
 
-def _command(module: str) -> Callable[..., None]:
+def _command(modules: str) -> Callable[..., None]:
     def run(
         data: Annotated[Path | None, typer.Option("--data", help="Real data; default: synthetic.")] = None,
         repeats: Annotated[int, typer.Option("--repeats", min=1, help="Times everything is measured.")] = 5,
@@ -37,11 +41,14 @@ def _command(module: str) -> Callable[..., None]:
         from hiper.bench.timing import BenchOptions
 
         logs.configure("bench", level=logs.WARNING)
-        report = import_module(module).run(BenchOptions(data, repeats, scale, seed), message)
+        first, *others = (
+            import_module(module).run(BenchOptions(data, repeats, scale, seed), message) for module in modules.split()
+        )
+        report = first.joined(*others)
         emit(report.to_json(), Format.JSON if as_json else Format.TEXT, report.lines())
 
     return run
 
 
-for _name, (_module, _measures) in _BENCHMARKS.items():
-    app.command(_name, help=f"{_measures} Example: hiper bench {_name} --json.")(_command(_module))
+for _name, (_modules, _measures) in _BENCHMARKS.items():
+    app.command(_name, help=f"{_measures} Example: hiper bench {_name} --json.")(_command(_modules))

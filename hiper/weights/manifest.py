@@ -13,11 +13,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from hiper.durable import JsonValue, replace_directory, write_json
+from hiper.durable import JsonValue, fsync_file, replace_directory, write_json
 from hiper.errors import IntegrityError
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+_HASHERS = 4
 _VERSION_NAME = re.compile(r"v(\d{6,})")
 _HINT = "the folder is damaged: remove it, and the learner publishes the version again from its checkpoint"
 
@@ -119,8 +121,10 @@ def verify(directory: Path, expected_sha256: str | None = None) -> Manifest:
             raise IntegrityError(f"{path}: listed in {MANIFEST} but missing", _HINT)
         if path.stat().st_size != file.bytes:
             raise IntegrityError(f"{path}: has {path.stat().st_size} bytes instead of {file.bytes}", _HINT)
-        if _sha256(path) != file.sha256:
-            raise IntegrityError(f"{path}: sha256 differs from {MANIFEST}", _HINT)
+    digests = _digests([directory / file.name for file in manifest.files])
+    for file, digest in zip(manifest.files, digests, strict=True):
+        if digest != file.sha256:
+            raise IntegrityError(f"{directory / file.name}: sha256 differs from {MANIFEST}", _HINT)
     return manifest
 
 
@@ -171,10 +175,16 @@ def prune(root: Path, keep: int, protect: Collection[int] = ()) -> tuple[int, ..
 
 
 def _write_manifest(directory: Path, version: int, metadata: Mapping[str, JsonValue]) -> None:
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    with ThreadPoolExecutor(1, "flush") as flusher:
+        # The disk takes the files while they are hashed: it works, and a core does.
+        flushed = [flusher.submit(fsync_file, path) for path in paths]
+        digests = _digests(paths)
+        for done in flushed:
+            done.result()
     files = [
-        asdict(WeightFile(path.relative_to(directory).as_posix(), path.stat().st_size, _sha256(path)))
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        asdict(WeightFile(path.relative_to(directory).as_posix(), path.stat().st_size, digest))
+        for path, digest in zip(paths, digests, strict=True)
     ]
     tree: dict[str, JsonValue] = {
         "schema_version": SCHEMA_VERSION,
@@ -204,6 +214,12 @@ def _remove_leftovers(root: Path) -> None:
     for pattern in (".v*.tmp", ".v*.removed"):
         for path in root.glob(pattern):
             shutil.rmtree(path)
+
+
+def _digests(paths: Sequence[Path]) -> list[str]:
+    """Sha256 of several files, on several cores: hashing is slower than a fast disk."""
+    with ThreadPoolExecutor(_HASHERS, "sha256") as hashers:
+        return list(hashers.map(_sha256, paths))
 
 
 def _sha256(path: Path) -> str:

@@ -48,6 +48,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.sent_bytes = 0
         self._files: dict[str, Path] = {}
         self._deltas: dict[str, bytes] = {}
         self._holders: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
@@ -72,6 +73,12 @@ class Shelf:
         """Tell of a delta to the version of that manifest; only the newest is remembered."""
         with self._lock:
             self._deltas = {target_sha256: manifest}
+
+    def count(self, sent: int) -> None:
+        """Note bytes that were sent."""
+        counter("weights_sent_bytes_total").inc(sent)
+        with self._lock:
+            self.sent_bytes += sent
 
     def find(self, sha256: str) -> Path | None:
         """Where the content lies, if it is here."""
@@ -245,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.flush()
             sent = self.connection.sendfile(file, start, end - start) if end > start else 0
-            counter("weights_sent_bytes_total").inc(sent)
+            self.server.shelf.count(sent)
             self.close_connection = sent != end - start
 
     def _send(self, body: bytes, status: HTTPStatus = HTTPStatus.OK, kind: str = "application/json") -> None:

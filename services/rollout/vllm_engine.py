@@ -11,12 +11,14 @@ vLLM is imported by `start` and not before, because it reads its environment whe
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiper.config import RunConfig
 from hiper.errors import HiperError, IntegrityError
+from hiper.metrics import histogram
 from hiper.vocabulary import PolicyVersion, StopReason
 from services.rollout.checkpoints import Shapes, tensor_shapes
 from services.rollout.engine import EngineDead, Generation, RequestRefused, Sampling
@@ -45,6 +47,8 @@ class VllmEngine:
         self._launch: asyncio.Future[AsyncLLM] | None = None
         self._model: AsyncLLM | None = None
         self._version = NOT_LOADED
+        self.last_pause_s = 0.0
+        """How long the last update kept the engine from generating."""
         self._shapes: Shapes = {}
         self._stop_token_ids: list[int] = []
         self._open = asyncio.Event()
@@ -101,6 +105,7 @@ class VllmEngine:
         await asyncio.to_thread(self._check_fits, directory)
         async with self._updating, _sorted_errors(f"loading weights version {version}"):
             self._open.clear()
+            started = time.monotonic()
             async with asyncio.timeout(self._timeout_s):
                 await self._llm.pause_generation(mode="keep")
                 await self._llm.collective_rpc("hiper_reload_weights", args=(str(directory),))
@@ -108,6 +113,8 @@ class VllmEngine:
                 self._version = version
                 await self._llm.resume_generation()
             self._open.set()
+            self.last_pause_s = time.monotonic() - started
+            histogram("weights_load_duration_seconds").labels(phase="pause").observe(self.last_pause_s)
 
     async def check(self) -> None:
         """See `Engine.check`. Cheap: notices that a process of the engine has ended."""
