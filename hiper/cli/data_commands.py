@@ -109,7 +109,7 @@ def _fetch(file: "PublishedFile", folder: Path) -> Path:
 
     with _progress(file.name, "bytes") as report:
         fetched = fetch_file(file, folder, on_progress=report)
-    message(f"{fetched.path}: {'there already' if fetched.was_there else 'downloaded'}, sha256 {fetched.sha256}")
+    message(f"{fetched.path}: {'there already' if fetched.was_there else 'downloaded'}, sha256 {file.sha256}")
     return fetched.path
 
 

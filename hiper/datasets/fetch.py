@@ -17,7 +17,7 @@ from hiper.datasets.releases import PublishedFile
 from hiper.durable import fsync_directory
 from hiper.errors import DataError, IntegrityError, RemoteError
 
-__all__ = ["FetchSettings", "Fetched", "fetch_file", "sha256_of"]
+__all__ = ["FetchSettings", "Fetched", "fetch_file"]
 
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE_START = re.compile(r"bytes (\d+)-")
@@ -41,10 +41,9 @@ class FetchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file that is there, whole."""
+    """A file that is there, whole, as it was published."""
 
     path: Path
-    sha256: str
     was_there: bool
     """Nothing had to be downloaded."""
 
@@ -65,37 +64,37 @@ def fetch_file(
     Raises `RemoteError` if it cannot be had, `IntegrityError` if it is not what was published, `DataError` for a disk
     that does not take it. Asked again, it goes on where it stopped.
     """
-    target = folder / file.name
-    if target.exists():
-        return Fetched(target, _verified(target, file, "remove it to download it again"), was_there=True)
-    part = folder / f".{file.name}.part"
+    target, part = folder / file.name, folder / f".{file.name}.part"
     try:
+        if target.exists():
+            _require(target, file, f"{target} is not what was published", "remove it to download it again")
+            return Fetched(target, was_there=True)
         folder.mkdir(parents=True, exist_ok=True)
-        _Download(file, target, part, settings, on_progress, sleep).run()
-        digest = _verified(part, file, "it has been removed; try again, or get the file elsewhere", remove=True)
+        if not part.exists() or _sha256(part) != file.sha256:
+            _Download(file, target, part, settings, on_progress, sleep).run()
+        try:
+            _require(part, file, f"what came from {file.url} is not {file.name}", "it is removed; get it elsewhere")
+        except IntegrityError:
+            part.unlink()  # nothing that comes after it could make it right
+            raise
         part.rename(target)
         fsync_directory(folder)
     except OSError as error:
-        raise DataError(f"{target}: cannot be written: {error.strerror}", "see to the disk, then go on") from error
-    return Fetched(target, digest, was_there=False)
+        raise DataError(f"{target}: {error.strerror}", "see to the folder or the disk, then go on") from error
+    return Fetched(target, was_there=False)
 
 
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _verified(path: Path, file: PublishedFile, hint: str, *, remove: bool = False) -> str:
-    """The file's hash. One that is not what was published is removed if it is our own. Raises `IntegrityError`."""
-    found = sha256_of(path)
+def _require(path: Path, file: PublishedFile, otherwise: str, hint: str) -> None:
+    """Raises `IntegrityError` unless `path` has the published hash."""
+    found = _sha256(path)
     if found != file.sha256:
         size = path.stat().st_size
-        if remove:
-            path.unlink()
-        what = f"{path} is not what was published" if not remove else f"what came from {file.url} is not {file.name}"
-        raise IntegrityError(f"{what}: {size} bytes with sha256 {found} instead of {file.sha256}", hint)
-    return found
+        raise IntegrityError(f"{otherwise}: {size} bytes with sha256 {found} instead of {file.sha256}", hint)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

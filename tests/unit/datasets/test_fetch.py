@@ -38,7 +38,7 @@ def test_a_file_arrives_whole(server: FileServer, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     found = fetch_file(published(server), tmp_path / "new" / "folder", on_progress=lambda *at: seen.append(at))
     assert found.path.read_bytes() == CONTENT
-    assert (found.sha256, found.was_there) == (SHA256, False)
+    assert not found.was_there
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert left(found.path.parent) == ["games.zip"]
 
@@ -78,6 +78,12 @@ def test_a_server_without_ranges_sends_it_again(server: FileServer, tmp_path: Pa
     (tmp_path / ".games.zip.part").write_bytes(b"older, and longer than nothing")
     server.knows_ranges = False
     assert fetched(published(server), tmp_path).path.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_is_taken_as_it_is(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / ".games.zip.part").write_bytes(CONTENT)
+    assert fetched(published(server), tmp_path).path.read_bytes() == CONTENT
+    assert server.asked == []
 
 
 def test_a_part_that_is_longer_than_the_file_is_dropped(server: FileServer, tmp_path: Path) -> None:
@@ -127,5 +133,8 @@ def test_what_cannot_be_reached_is_one_line(tmp_path: Path, url: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file/games\.zip: cannot be written"):
+    (tmp_path / "games.zip").mkdir()
+    with pytest.raises(DataError, match=r"games\.zip: Is a directory"):
+        fetched(published(server), tmp_path)
+    with pytest.raises(DataError, match=r"file/games\.zip: File exists"):
         fetched(published(server), tmp_path / "file")
