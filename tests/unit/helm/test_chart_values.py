@@ -110,6 +110,7 @@ def test_torch_and_vllm_are_in_the_images_that_need_them_only() -> None:
     images = {found.component: found.main["image"] for found in render().pods if found.kind != "Pod"}
     assert images.pop("rollout") == "hiper-rollout:0.1.0"
     assert images.pop("learner") == "hiper-learner:0.1.0"
+    assert images.pop("control") == "hiper-control:0.1.0"
     images.pop("broker")
     assert set(images.values()) == {"hiper:0.1.0"}
 
@@ -588,3 +589,19 @@ def test_of_several_nodes_the_first_answers_for_all() -> None:
         run = partial(subprocess.run, [sys.executable, "-c", script], capture_output=True, timeout=30, check=False)
         assert run(env={"NODE_RANK": "1"}).returncode == 0
         assert run(env={"NODE_RANK": "0"}).returncode != 0, "nothing listens there"
+
+
+@pytest.mark.parametrize("name", ["cpu", "rollout", "learner"])
+def test_images_are_made_for_the_user_the_chart_runs_them_as(name: str) -> None:
+    dockerfile = (CHART.parent / f"docker/{name}.Dockerfile").read_text()
+    context = render().pod("rollout").spec["securityContext"]
+    assert f"\nUSER {context['runAsUser']}:{context['runAsGroup']}\n" in dockerfile
+    assert 'ENTRYPOINT ["hiper"]' in dockerfile
+    assert f"--tag {'hiper' if name == 'cpu' else f'hiper-{name}'} ." in dockerfile
+
+
+@pytest.mark.parametrize("preset", ["gpu-1", "gpu-8", "multinode"])
+def test_gpu_presets_run_the_images_built_for_gpus(preset: str) -> None:
+    rendered = render(EVERY[preset])
+    for component in ("rollout", "learner"):
+        assert rendered.pod(component).main["image"] == f"hiper-{component}-gpu:0.1.0"
