@@ -16,7 +16,7 @@ class KeyAndDoor(TextEnvironment):
     env = "key-and-door"
 
     def __init__(self, rooms: int = 8) -> None:
-        self.rooms = rooms
+        self.rooms, self.version = rooms, f"1-{rooms}"  # what options change belongs to the version
 
     def tasks(self) -> dict[str, list[str]]:
         """Every pair of rooms, in one of two splits."""

@@ -63,12 +63,12 @@ def open_custom(name: str, data: str | Path | None, options: Mapping[str, object
 
 
 class TextEnvironment(ABC):
-    """A `TaskSource` from three definitions: `env`, `tasks` and `play`. The other two have defaults."""
+    """A `TaskSource` from three definitions: `env`, `tasks` and `play`; `version`, `task_type`, `content` have defaults."""
 
     env: ClassVar[str]
     """Its name."""
-    version: ClassVar[str] = "1"
-    """Change it with the rules: results of different versions are not compared."""
+    version: str = "1"
+    """Change it with the rules, and with what your options change: results of different versions are not compared."""
 
     @abstractmethod
     def tasks(self) -> Mapping[str, Sequence[str]]:

@@ -38,6 +38,6 @@ async def test_it_is_played_and_trained_on_like_a_built_in_one() -> None:
     assert [step.action_valid for step in played] == [True, True, True, True, False, True]
     assert played[-1].won
     assert (info.task_type, info.split) == ("key-and-door", "valid")
-    assert plan.panels.evaluation.name == "key-and-door-1-valid"
+    assert plan.panels.evaluation.name == "key-and-door-1-5-valid"
     assert {made.env for made in plan.train_batch(0)} == {"key-and-door"}
     assert {made.task_id.partition("/")[0] for made in plan.train_batch(0)} == {"train"}
