@@ -63,7 +63,7 @@ def open_custom(name: str, data: str | Path | None, options: Mapping[str, object
 
 
 class TextEnvironment(ABC):
-    """A `TaskSource` from three definitions: `env`, `tasks` and `play`; `version`, `task_type`, `content` have defaults."""
+    """A `TaskSource` from `env`, `tasks` and `play`; `version`, `task_type` and `content` have defaults."""
 
     env: ClassVar[str]
     """Its name."""
