@@ -28,7 +28,7 @@ panel_commands.add_to(app)
 def serve(
     config: service_commands.Config,
     run_dir: service_commands.RunDir,
-    name: service_commands.Name = "env_server-0",
+    name: service_commands.Name = None,
     openenv: Annotated[
         str | None,
         typer.Option("--openenv", envvar="HIPER_OPENENV_ADDRESS", help="host:port for OpenEnv clients; default: none."),
@@ -48,7 +48,9 @@ def serve(
     count = wanted or usable_processors()
     if count == 1:
         service_commands.run("env_server", config, run_dir, name)
-    raise typer.Exit(serve_workers(ServeRequest(config, run_dir, name, count)))
+    raise typer.Exit(
+        serve_workers(ServeRequest(config, run_dir, name or service_commands.name_here("env_server"), count))
+    )
 
 
 @app.command()

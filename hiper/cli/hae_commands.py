@@ -15,7 +15,7 @@ app = typer.Typer(help="Hierarchical advantage estimation: the service, and file
 
 @app.command()
 def serve(
-    config: service_commands.Config, run_dir: service_commands.RunDir, name: service_commands.Name = "hae-0"
+    config: service_commands.Config, run_dir: service_commands.RunDir, name: service_commands.Name = None
 ) -> None:
     """Compute advantages of batches. Example: hiper hae serve --config runs/r/config.json --run-dir runs/r."""
     service_commands.run("hae", config, run_dir, name)

@@ -18,6 +18,7 @@ from hiper.cli import (
     dlq_commands,
     env_commands,
     hae_commands,
+    init_command,
     metrics_commands,
     run_commands,
     service_commands,
@@ -40,6 +41,7 @@ app = typer.Typer(
 run_commands.add_to(app)
 service_commands.add_to(app)
 chaos_commands.add_to(app)
+app.command()(init_command.init)
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(broker_commands.app, name="broker")
 app.add_typer(env_commands.app, name="env")

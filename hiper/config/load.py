@@ -77,7 +77,9 @@ def parse_config(
 
 def config_hash(config: RunConfig) -> str:
     """Return the sha256 of the configuration, secrets and local addresses left out."""
-    tree = config.model_dump(mode="json", exclude={"broker": {"url"}, "env": {"addresses"}, "hae": {"critic_address"}})
+    tree = config.model_dump(
+        mode="json", exclude={"broker": {"url", "password_file"}, "env": {"addresses"}, "hae": {"critic_address"}}
+    )
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

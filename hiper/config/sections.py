@@ -55,6 +55,8 @@ class BrokerSettings(Section):
 
     url: SecretStr | None = None
     """`redis://`, `rediss://` or `unix://` URL. None: `hiper up` starts a server of its own."""
+    password_file: Path | None = None
+    """File with the password, for a URL without one."""
     assume_settings: bool = False
     """Trust version and settings where a managed server hides CONFIG. Logged loudly."""
     allow_data_loss: bool = False

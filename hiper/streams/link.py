@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 
 from hiper import logs
 from hiper.config.sections import BrokerSettings
-from hiper.errors import BrokerError
+from hiper.errors import BrokerError, ConfigError
 from hiper.metrics import counter, gauge
 from hiper.streams.errors import BrokerFull
 
@@ -51,7 +51,8 @@ class Link:
         client_name: str,
         client: Callable[[str, BrokerSettings, str], Redis] | None = None,
     ) -> None:
-        """Make the pools; nothing is connected yet. Raises BrokerError on a missing or malformed URL.
+        """Make the pools; nothing is connected yet. Raises BrokerError on a missing or malformed URL, and ConfigError
+        if the password's file cannot be read.
 
         `client` makes a pool from URL, settings and name; None: of connections to a server.
         """
@@ -169,6 +170,7 @@ def _client(url: str, settings: BrokerSettings, client_name: str) -> Redis:
         max_connections=32,
         timeout=settings.socket_timeout_s,
         protocol=2,
+        password=_password(settings),  # one in the URL wins
         retry=Retry(NoBackoff(), 0),
         socket_timeout=settings.socket_timeout_s,
         socket_connect_timeout=settings.connect_timeout_s,
@@ -177,6 +179,18 @@ def _client(url: str, settings: BrokerSettings, client_name: str) -> Redis:
         client_name=client_name.replace(" ", "-"),
     )
     return Redis.from_pool(pool)
+
+
+def _password(settings: BrokerSettings) -> str | None:
+    path = settings.password_file
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"broker.password_file: cannot read {path}: {error.strerror}", "mount the secret, or leave the setting out"
+        ) from error
 
 
 def _is_full(error: Exception) -> bool:

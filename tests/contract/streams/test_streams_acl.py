@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, ResponseError
 from stream_world import RUN, Pipeline, ServerWorld, receive, state, task, trajectory
 
-from hiper.errors import BrokerError
+from hiper.errors import BrokerError, ConfigError
 from hiper.streams import (
     Batches,
     Broker,
@@ -132,3 +132,17 @@ async def test_the_file_is_one_a_server_loads(server_world: ServerWorld, tmp_pat
 def test_a_user_without_password_is_named() -> None:
     with pytest.raises(Exception, match="no password for broker user 'rollout'"):
         acl_file(RUN, {})
+
+
+async def test_a_password_comes_from_a_file(server_world: ServerWorld, tmp_path: Path) -> None:
+    admin = (await server_world.connect("admin")).client
+    await admin.execute_command("ACL", "SETUSER", "learner", *acl_rules("learner", RUN), ">from-a-file")
+    url = SecretStr(f"redis://learner@{server_world.launch.address.removeprefix('redis://')}")
+    mounted = tmp_path / "password"
+    mounted.write_text("from-a-file\n")
+    assert await (await server_world.connect("learner", url=url, password_file=mounted)).client.ping()
+    mounted.write_text("an older one")
+    with pytest.raises(BrokerError, match="refused INFO"):
+        await server_world.connect("learner", url=url, password_file=mounted)
+    with pytest.raises(ConfigError, match="password_file: cannot read"):
+        await server_world.connect("learner", url=url, password_file=tmp_path / "missing")
