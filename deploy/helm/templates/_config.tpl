@@ -43,7 +43,8 @@
 {{- end -}}
 
 {{/* The run file of an environment family's pods: `config.env` where the run plays it, the program's defaults otherwise, and the
-     family's own settings over them. Nothing else of the run concerns them. Takes [root, family]. */}}
+     family's own settings over them. Nothing else of the run concerns them but
+     where its traces go. Takes [root, family]. */}}
 {{- define "hiper.envConfig" -}}
 {{- $root := index . 0 -}}
 {{- $family := include "hiper.envFamily" . | fromYaml -}}
@@ -54,7 +55,7 @@
 {{- if .existingClaim }}{{ $_ := set $env "data" (clean (printf "%s/%s" .mountPath .path)) }}{{ end -}}
 {{- end -}}
 {{- $env = mustMergeOverwrite $env (deepCopy $family.settings) (dict "name" $family.name) -}}
-{{- merge (pick $config "run" "seed") (dict "env" $env) | toYaml -}}
+{{- merge (pick $config "run" "seed" "tracing") (dict "env" $env) | toYaml -}}
 {{- end -}}
 
 {{/* `http` if rollouts fetch weights from the learner and each other, else `filesystem`. */}}

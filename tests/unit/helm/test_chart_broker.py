@@ -3,6 +3,9 @@
 import asyncio
 import importlib.util
 import re
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -51,6 +54,23 @@ async def test_a_stranger_and_a_wrong_password_are_turned_away(server: Server) -
     default = BrokerSettings(url=SecretStr(f"redis://127.0.0.1:{server.port}/0"), **FAST)
     with pytest.raises(BrokerError, match="refused"):
         await Broker.connect(default, "demo", "test")
+
+
+@pytest.mark.parametrize(("password", "code"), [(None, 0), ("wrong", 1)])
+def test_the_probe_asks_as_the_kubelet_would(server: Server, password: str | None, code: int) -> None:
+    tool = shutil.which("valkey-cli") or shutil.which("redis-cli")
+    if tool is None:
+        pytest.skip("neither valkey-cli nor redis-cli is on PATH")
+    command = render().pod("broker").main["readinessProbe"]["exec"]["command"]
+    script = command[-1].replace("valkey-cli", f"{tool} -p {server.port}")
+    environment = {"REDISCLI_AUTH": password or server.passwords["observer"]}
+
+    def probe() -> int:
+        return subprocess.run([*command[:-1], script], env=environment, timeout=30, check=False).returncode
+
+    give_up = time.monotonic() + 10
+    while probe() != code:
+        assert time.monotonic() < give_up
 
 
 @pytest.fixture

@@ -128,3 +128,13 @@ def test_a_second_family_is_not_called_by_a_run_that_plays_the_first() -> None:
     rendered = render(values_at("env.webshop.enabled", True))
     callers = {peer for rule in policy(rendered, "rollout")["egress"] for peer in peers(rule, "to")}
     assert callers == {"broker", "env-alfworld"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"), [("http://collector.tracing:4318", 4318), ("https://traces.example.com/otlp", 4317)]
+)
+def test_traces_leave_by_the_port_of_their_collector(endpoint: str, port: int) -> None:
+    rendered = render(values_at("config.tracing.endpoint", endpoint))
+    assert {"ports": [{"protocol": "TCP", "port": port}]} in policy(rendered, "default")["egress"]
+    for name, text in rendered.find("ConfigMap", "config")["data"].items():
+        assert endpoint in text, f"{name}: a trace has spans of every service"
