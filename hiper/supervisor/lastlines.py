@@ -8,11 +8,27 @@ from hiper.supervisor.text import printable
 __all__ = ["last_error", "last_lines"]
 
 _TAIL_BYTES = 64 * 1024
+_TAIL_LINES = 200
 _LONGEST = 300
+_LONGEST_ERROR = 1000
 
 
 def last_lines(log: Path, count: int, *, since: int = 0) -> list[str]:
-    """Return up to `count` last non-empty lines written after byte `since`, safe for a terminal."""
+    """Return up to `count` last non-empty lines written after byte `since`, cut, safe for a terminal."""
+    return [line[:_LONGEST] for line in _tail(log, since)[-count:]]
+
+
+def last_error(log: Path, *, since: int = 0) -> str:
+    """Return the last line that reports an error, else the last line, else an empty text; safe for a terminal."""
+    lines = _tail(log, since)
+    for line in reversed(lines):  # whole lines: half a line of JSON says nothing
+        message = _error_of(line)
+        if message:
+            return message[:_LONGEST_ERROR]
+    return lines[-1][:_LONGEST] if lines else ""
+
+
+def _tail(log: Path, since: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)
@@ -21,17 +37,7 @@ def last_lines(log: Path, count: int, *, since: int = 0) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [printable(line)[:_LONGEST] for line in text.splitlines() if line.strip()][-count:]
-
-
-def last_error(log: Path, *, since: int = 0) -> str:
-    """Return the last line that reports an error, else the last line, else an empty text."""
-    lines = last_lines_raw = last_lines(log, 200, since=since)
-    for line in reversed(last_lines_raw):
-        message = _error_of(line)
-        if message:
-            return message
-    return lines[-1] if lines else ""
+    return [printable(line) for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
 
 
 def _error_of(line: str) -> str:
