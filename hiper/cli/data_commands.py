@@ -1,4 +1,4 @@
-"""`hiper data check|fetch|unpack`: getting the benchmarks' own data, and knowing that it is whole."""
+"""`hiper data check|fetch|unpack|nouns`: getting the benchmarks' own data, and knowing that it is whole."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +81,36 @@ def unpack(
     done = _unpack(archive, out)
     what = {"files": done.files, "bytes": done.bytes, "entries": list(done.entries), "folder": str(out)}
     emit(what, form, [f"{out}: {done.files} files, {done.bytes / 1e6:.1f} MB ({', '.join(done.entries)})"])
+
+
+@app.command()
+def nouns(
+    data: Annotated[Path, typer.Option("--data", help="Folder with items_shuffle*.json, or that file.")],
+    source: Annotated[str, typer.Option("--source", help="spacy, as the original, or words.")] = "spacy",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the products.")] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Write the nouns of WebShop's titles down once, so that no server needs spaCy to judge a purchase.
+
+    Example: hiper data nouns --data data/webshop --source spacy
+    """
+    from hiper.envs.webshop.catalogue import open_catalogue
+    from hiper.envs.webshop.files import find_files
+    from hiper.envs.webshop.reward.nouns import NounRule, write_table
+
+    if source not in tuple(NounRule):
+        raise ConfigError(f"no source {source!r} of nouns", f"use one of {', '.join(NounRule)}")
+    files = find_files(data)
+    if out is None and files.nouns is not None:
+        raise ConfigError(f"{files.nouns}: there is a table already", "name another file with --out, or delete it")
+    path, chosen = out or files.noun_table, NounRule(source).source()
+    try:
+        titles = write_table(path, open_catalogue(files), chosen)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}", "name another file with --out") from error
+    emit(
+        {"file": str(path), "titles": titles, "source": chosen.name}, form, [f"{path}: {titles} titles, {chosen.name}"]
+    )
 
 
 def _inspect(data: Path, env: str | None) -> list["Inspection"]:

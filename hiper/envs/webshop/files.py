@@ -50,6 +50,11 @@ class ShopFiles:
     name: str
     """Which catalogue: the end of the item file's name, e.g. `1000`; `full` for the one without."""
 
+    @property
+    def noun_table(self) -> Path:
+        """Where a table of nouns would be found."""
+        return self.items.with_name(f"title_nouns{_ending(_catalogue(self.items))}.json.gz")
+
 
 def find_files(path: Path) -> ShopFiles:
     """The catalogue at `path`: its folder, the folder above it, or its item file where a folder has several.
@@ -74,7 +79,7 @@ def _of_items(items: Path) -> ShopFiles:
     if not items.name.startswith(_ITEMS):
         raise DataError(f"{items}: not a file of WebShop products", _GET_DATA)
     name = _catalogue(items)
-    end = f"_{name}" if name else ""
+    end = _ending(name)
     attributes = _either(items.with_name(f"items_ins_v2{end}.json"))
     if attributes is None:
         raise DataError(f"{items.parent}: items_ins_v2{end}.json is missing", _GET_DATA)
@@ -85,6 +90,10 @@ def _of_items(items: Path) -> ShopFiles:
 
 def _catalogue(items: Path) -> str:
     return items.name.removesuffix(".gz").removesuffix(".json").removeprefix(_ITEMS).removeprefix("_")
+
+
+def _ending(catalogue: str) -> str:
+    return f"_{catalogue}" if catalogue else ""
 
 
 def _either(path: Path) -> Path | None:

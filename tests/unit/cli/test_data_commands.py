@@ -18,6 +18,7 @@ from hiper.cli.data_commands import app
 from hiper.datasets import releases
 from hiper.datasets.releases import PublishedFile, Release
 from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
+from hiper.envs.webshop.source import WebShopFiles
 
 GAME = "json_2.1.1/valid_seen/pick_and_place_simple-Thing-None-Place-{0}/trial_T{0}/game.tw-pddl"
 
@@ -118,3 +119,16 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path) -> None:
     refused(hiper("data", "fetch", "--url", "http://[x/y", "--sha256", "0" * 64), 2, "no address")
     refused(hiper("data", "check", "--data", str(tmp_path / "no")), 1, "no such file or folder")
     refused(hiper("data", "unpack", str(tmp_path / "no"), "--out", str(tmp_path)), 1, "no such file")
+
+
+def test_nouns_are_written_once_and_judge_from_then_on(tmp_path: Path) -> None:
+    items = write_catalogue(tmp_path, CatalogueSpec(20))
+    command = ("data", "nouns", "--data", str(items))
+    done = hiper(*command, "--source", "words", "-o", "json")
+    written = {"file": str(tmp_path / "title_nouns_20.json.gz"), "titles": 20, "source": "words-1"}
+    assert json.loads(done.stdout) == written, done.stderr
+    tasks = WebShopFiles(items)
+    assert tasks.fingerprint()["nouns"].startswith("table-")
+    refused(hiper(*command, "--source", "words"), 2, "title_nouns_20.json.gz", "already")
+    refused(hiper(*command, "--source", "wurds"), 2, "wurds", "spacy, words")
+    refused(hiper(*command, "--source", "words", "--out", str(tmp_path / "no" / "t.json.gz")), 1, "cannot be written")

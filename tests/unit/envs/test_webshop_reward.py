@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -187,6 +188,30 @@ class TestNounSources:
         assert choose_nouns().name == "words-1"
         with pytest.raises(DependencyError, match="spaCy"):
             nouns.SpacyNouns()
+
+    def test_spacy_finds_what_it_tags_as_nouns_and_is_asked_once_a_title(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+
+        def parse(title: str) -> list[SimpleNamespace]:
+            asked.append(title)
+            tags = {"Brass": "PROPN", "Lamp": "NOUN", "New": "ADJ"}
+            return [SimpleNamespace(text=word, pos_=tags[word]) for word in title.split()]
+
+        spacy = SimpleNamespace(__version__="3.8", load=lambda name, exclude: parse)
+        monkeypatch.setattr(nouns, "has_spacy", lambda: True)
+        monkeypatch.setattr(nouns.importlib, "import_module", lambda name: spacy)
+        source = choose_nouns()
+        assert [source.nouns("B1", "New Brass Lamp"), source.nouns("B2", "New Brass Lamp")] == [("brass", "lamp")] * 2
+        assert asked == ["New Brass Lamp"]
+        assert source.name == "spacy-3.8-en_core_web_sm"
+
+    def test_a_written_table_gives_what_its_source_gave(self, tmp_path: Path) -> None:
+        path = tmp_path / "title_nouns.json.gz"
+        assert nouns.write_table(path, [LAMP], RuleNouns()) == 1
+        table = choose_nouns(path)
+        assert table.nouns("B1", "another title") == RuleNouns().nouns("B1", LAMP.title)
+        assert nouns.write_table(path, [LAMP], RuleNouns()) == 1
+        assert choose_nouns(path).name == table.name
 
     @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"nouns": []}', b'{"nouns": {"B1": 3}}', b"\xff"])
     def test_a_file_of_another_form_is_refused_by_name(self, tmp_path: Path, text: bytes) -> None:

@@ -11,22 +11,46 @@ import gzip
 import importlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from hiper.durable import write_bytes
+from hiper.envs.webshop.model import Product
 from hiper.envs.webshop.reward.title_words import title_words
 from hiper.errors import DataError, DependencyError
 
-__all__ = ["NounSource", "RuleNouns", "SpacyNouns", "TableNouns", "choose_nouns", "has_spacy", "read_table"]
+__all__ = [
+    "NounRule",
+    "NounSource",
+    "RuleNouns",
+    "SpacyNouns",
+    "TableNouns",
+    "choose_nouns",
+    "has_spacy",
+    "read_table",
+    "write_table",
+]
 
 SPACY_MODEL = "en_core_web_sm"
 _TAGS = ("NOUN", "PROPN", "PNOUN")
 _KEPT = 1 << 14
 _INSTALL = "pip install spacy, then python -m spacy download en_core_web_sm"
+
+
+class NounRule(StrEnum):
+    """Sources that need no table."""
+
+    SPACY = "spacy"
+    WORDS = "words"
+
+    def source(self) -> "NounSource":
+        """The source itself. Raises `DependencyError` if it is not installed."""
+        return SpacyNouns() if self is NounRule.SPACY else RuleNouns()
 
 
 class NounSource(Protocol):
@@ -97,7 +121,7 @@ def choose_nouns(table: Path | None = None) -> NounSource:
     """The best source there is: the table in a file, else spaCy, else the rule. Raises `DataError`."""
     if table is not None:
         return read_table(table)
-    return SpacyNouns() if has_spacy() else RuleNouns()
+    return (NounRule.SPACY if has_spacy() else NounRule.WORDS).source()
 
 
 def read_table(path: Path) -> TableNouns:
@@ -111,3 +135,11 @@ def read_table(path: Path) -> TableNouns:
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a table of nouns: {error!r}", "fetch it again or delete it") from error
     return TableNouns(table, f"table-{sha256(data).hexdigest()[:16]}", RuleNouns())
+
+
+def write_table(path: Path, products: Iterable[Product], source: NounSource) -> int:
+    """Write what `source` finds in the titles of `products`, gzip-compressed, for `read_table`. Returns how many."""
+    nouns = {product.asin: source.nouns(product.asin, product.title) for product in products}
+    text = json.dumps({"rule": source.name, "nouns": nouns}, ensure_ascii=False)
+    write_bytes(path, gzip.compress(text.encode(), mtime=0))
+    return len(nouns)
