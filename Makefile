@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Real ALFWorld games (folder or archive); empty = synthetic games.
 DATA ?=
 SEED ?= 0
+# Processes that share the tests, a file each: many of them wait for processes of their own.
+WORKERS ?= 2
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ demo: setup ## Train an agent on this machine: make demo [DATA=path] [SEED=0]
 	$(BIN)/hiper demo --run-dir "$(RUN)" --seed $(SEED) $(if $(DATA),--data "$(DATA)")
 
 test: setup check ## Lint, types, drift checks and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-fast: setup ## Tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not vllm and not e2e"
