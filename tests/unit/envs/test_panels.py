@@ -84,6 +84,19 @@ def test_the_hash_is_that_of_the_canonical_json_without_it() -> None:
     assert (document["panel"], document["version"], document["max_steps"]) == ("p", 1, 50)
 
 
+@given(names, names, st.booleans())
+def test_no_panel_has_a_task_both_evaluated_and_trained_on(one: set[str], other: set[str], renamed: bool) -> None:
+    tested = tuple(PanelTask(id=name, sha256=digest(name), seed=0) for name in sorted(one))
+    ids = {f"again {name}" if renamed else name: name for name in other}
+    train = tuple(PanelTask(id=task, sha256=digest(name), seed=0) for task, name in sorted(ids.items()))
+    if one & other:
+        with pytest.raises(ValueError, match="is both evaluated and trained on"):
+            panel_of(tasks=tested, train=train)
+        assert overlap(tested, train) in one & other
+    else:
+        assert panel_of(tasks=tested, train=train).training().tasks == train
+
+
 def changed(**fields: object) -> bytes:
     tree = json.loads(dump_panel(panel_of("a", "b"))) | fields
     return json.dumps({key: value for key, value in tree.items() if value is not None}).encode()
