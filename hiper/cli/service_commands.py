@@ -1,6 +1,7 @@
 """The services as commands: what `hiper up` and the containers run."""
 
 import socket
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,13 @@ def reward(config: Config, run_dir: RunDir, name: Name = None) -> None:
 
 
 def learner(config: Config, run_dir: RunDir, name: Name = "learner-0") -> None:
-    """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r."""
+    """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r.
+
+    Several processes: torchrun --nproc-per-node 8 -m hiper learner ..., with learner.backend deepspeed.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        # Rank 0 answers for all: the others must not want its address.
+        os.environ.pop("HIPER_HTTP_ADDRESS", None)
     run("learner", config, run_dir, name)
 
 

@@ -6,7 +6,15 @@ from pydantic import Field, model_validator
 
 from hiper.config.base import Positive, Seconds, Section
 
-__all__ = ["LearnerSettings", "LoraSettings", "OffPolicySettings", "OptimiserSettings"]
+__all__ = [
+    "BackendSettings",
+    "DeepspeedSettings",
+    "LearnerSettings",
+    "LoraSettings",
+    "OffPolicySettings",
+    "OptimiserSettings",
+    "TorchSettings",
+]
 
 
 class OptimiserSettings(Section):
@@ -56,6 +64,34 @@ class LoraSettings(Section):
     """Linear layers that get one, by the last part of their name."""
 
 
+class TorchSettings(Section):
+    """One process, one device."""
+
+    name: Literal["torch"] = "torch"
+
+
+class DeepspeedSettings(Section):
+    """Several processes, started by `torchrun` or `deepspeed`: what ZeRO shares out among them."""
+
+    name: Literal["deepspeed"]
+    stage: Literal[1, 2, 3] = 2
+    """1: optimiser states; 2: gradients too; 3: weights too, which are then gathered layer by layer."""
+    offload: Literal["none", "optimiser", "all"] = "none"
+    """What lies in the host's memory: the optimiser's states, or at stage 3 the weights too."""
+    collective_timeout_s: Seconds = 3600.0
+    """How long a process waits for the others; longer than the longest wait for a batch, in which all but the first
+    have nothing to do."""
+
+    @model_validator(mode="after")
+    def _has_weights_to_offload(self) -> "DeepspeedSettings":
+        if self.offload == "all" and self.stage != 3:
+            raise ValueError("offload 'all' needs stage 3: before, every process holds the weights it computes with")
+        return self
+
+
+BackendSettings = Annotated[TorchSettings | DeepspeedSettings, Field(discriminator="name")]
+
+
 class LearnerSettings(Section):
     """How the policy is updated and how far ahead it may issue tasks."""
 
@@ -72,6 +108,8 @@ class LearnerSettings(Section):
     critic: OptimiserSettings = OptimiserSettings(lr=1e-5)
     critic_warmup_iterations: Annotated[int, Field(ge=0)] = 0
     """First iterations that train the critic only."""
+    backend: BackendSettings = TorchSettings()
+    """What trains: `torch`, or `deepspeed` over several processes."""
     lora: LoraSettings | None = None
     """Train adapters of the actor instead of all of it; weights are published merged."""
     gradient_checkpointing: bool = False
@@ -120,6 +158,12 @@ class LearnerSettings(Section):
         if chosen != "auto":
             return chosen
         return "truncate" if self.max_staleness and self.off_policy.proximal == "recomputed" else "off"
+
+    @model_validator(mode="after")
+    def _processes_outlast_a_wait(self) -> "LearnerSettings":
+        if isinstance(self.backend, DeepspeedSettings) and self.backend.collective_timeout_s <= self.batch_timeout_s:
+            raise ValueError("backend.collective_timeout_s must be longer than batch_timeout_s")
+        return self
 
     @model_validator(mode="after")
     def _weights_have_two_policies(self) -> "LearnerSettings":

@@ -38,6 +38,14 @@ async def main(context: ServiceContext) -> None:
         context.health.set(check, False, "starting")
     trainer = await asyncio.to_thread(build_trainer, config)
     context.health.set("model", True, str(trainer.device))
+    if await asyncio.to_thread(trainer.follow):
+        return
+    with trainer.leading():
+        await _lead(context, trainer)
+
+
+async def _lead(context: ServiceContext, trainer: Trainer) -> None:
+    config = context.config
     # An entry waits here for as long as its batch takes, over any number of restarts; how often it was delivered says
     # nothing about it.
     broker_settings = config.broker.model_copy(update={"max_deliveries": sys.maxsize})

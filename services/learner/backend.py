@@ -5,14 +5,15 @@ the same order; each sends its share of the micro-batches through the model.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from hiper.config.sections import OptimiserSettings
+from hiper.config.sections import LearnerSettings, OptimiserSettings
 
-__all__ = ["Backend", "Ranks", "Tensors", "TorchBackend", "named_tensors", "restore_model"]
+__all__ = ["Backend", "Ranks", "Tensors", "TorchBackend", "make_backend", "named_tensors", "restore_model"]
 
 Tensors = dict[str, Tensor]
 
@@ -28,6 +29,10 @@ class Ranks:
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum of every rank's `tensor`."""
         return tensor
+
+    def any(self, mine: bool) -> bool:
+        """Return whether any rank says so."""
+        return mine
 
 
 class Backend(Protocol):
@@ -54,6 +59,9 @@ class Backend(Protocol):
 
     def restore(self, model: Tensors, optimiser: Tensors) -> None:
         """Take up what these two returned. Raises RuntimeError or KeyError for tensors of another model."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Inside, every tensor of the model is whole on this rank."""
 
 
 class TorchBackend:
@@ -107,6 +115,19 @@ class TorchBackend:
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = tensor
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": state})
+
+    def whole(self) -> AbstractContextManager[None]:
+        """It always is."""
+        return nullcontext()
+
+
+def make_backend(module: nn.Module, model: nn.Module, optimiser: OptimiserSettings, run: LearnerSettings) -> Backend:
+    """Return what trains `model` as `run.backend` says; `module`, which holds it, is called with batches."""
+    if run.backend.name == "torch":
+        return TorchBackend(module, model, optimiser)
+    from services.learner.deepspeed_backend import DeepspeedBackend  # installed only where it is asked for
+
+    return DeepspeedBackend(module, model, optimiser, run)
 
 
 def named_tensors(model: nn.Module) -> Tensors:

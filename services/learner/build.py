@@ -1,11 +1,14 @@
 """The models of a run, from its settings."""
 
+import os
+
 import torch
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from hiper.config import RunConfig
-from hiper.config.sections import LearnerSettings
+from hiper.config.learner import DeepspeedSettings, LearnerSettings
+from hiper.errors import ConfigError, DependencyError
 from services.learner.lora import add_lora
 from services.learner.model import Critic, checkpoint_activations, load_causal_lm, set_attention
 from services.learner.trainer import Models, Trainer
@@ -15,8 +18,28 @@ __all__ = ["build_trainer", "load_models"]
 
 def build_trainer(config: RunConfig) -> Trainer:
     """Load what `config` asks for and make its optimisers. Raises `DependencyError`, `ConfigError`."""
-    device = _prepare_torch(config.learner, config.seed)
-    return Trainer(load_models(config, device), config.learner, config.seed)
+    settings = config.learner
+    device = _prepare_torch(settings, config.seed)
+    if settings.backend.name == "torch":
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                "learner.backend 'torch' is one process, and a launcher started several", "use 'deepspeed'"
+            )
+        return Trainer(load_models(config, device), settings, config.seed)
+    return _one_of_a_crew(config, settings.backend, device)
+
+
+def _one_of_a_crew(config: RunConfig, backend: DeepspeedSettings, device: torch.device) -> Trainer:
+    try:
+        from services.learner.crew import Crew, FollowingTrainer, LeadingTrainer
+        from services.learner.deepspeed_backend import connect
+    except ImportError as error:
+        raise DependencyError(
+            f"learner.backend 'deepspeed': {error}", "pip install 'hiper-rl[learner,deepspeed]', or use 'torch'"
+        ) from error
+    ranks = connect(device, backend)
+    kind = LeadingTrainer if ranks.index == 0 else FollowingTrainer
+    return kind(load_models(config, device), config.learner, config.seed, ranks, crew=Crew(ranks))
 
 
 def load_models(config: RunConfig, device: torch.device) -> Models:
@@ -56,6 +79,7 @@ def _prepare_torch(settings: LearnerSettings, seed: int) -> torch.device:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    if settings.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(settings.device)
+    if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", torch.cuda.current_device())

@@ -11,10 +11,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from hiper import logs
 from hiper.durable import write_json
 from hiper.errors import IntegrityError, RunStateError
@@ -46,9 +42,7 @@ class CheckpointStore:
         state.serial += 1
 
         def write(directory: Path) -> None:
-            for name, backend in trainer.trained.items():
-                save_file(backend.model_tensors(), directory / f"{name}.safetensors")
-                save_file(backend.optimiser_tensors(), directory / f"{name}_optimiser.safetensors")
+            trainer.save(directory)
             write_json(directory / _STATE, state.to_json())
             failpoint(Failpoint.LEARNER_DURING_CHECKPOINT)
 
@@ -80,18 +74,7 @@ class CheckpointStore:
     def _restore(self, directory: Path, trainer: Trainer) -> RunState:
         verify(directory)
         state = RunState.from_json(json.loads((directory / _STATE).read_text()))
-        for name in trainer.trained:
-            if not (directory / f"{name}.safetensors").exists():
-                raise IntegrityError(f"{directory} holds no {name}: it was written under another hae.estimator")
-        try:
-            for name, backend in trainer.trained.items():
-                backend.restore(
-                    _load(directory / f"{name}.safetensors"), _load(directory / f"{name}_optimiser.safetensors")
-                )
-        except (RuntimeError, KeyError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise IntegrityError(f"{directory} does not fit the configured model: {first_line}") from error
-        trainer.critic_version = state.version
+        trainer.restore(directory, state.version)
         self._log.info("checkpoint restored", directory=directory.name, policy_version=state.version)
         return state
 
@@ -105,11 +88,3 @@ class CheckpointStore:
         for generation in self._root.glob("g[0-9]*"):
             if not any(generation.iterdir()):
                 generation.rmdir()
-
-
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}") from error
-    return tensors

@@ -281,7 +281,7 @@ class LearnerLoop:
     async def _publish(self) -> None:
         # A learner that was frozen and replaced must not touch its successor's weights.
         await self._ports.lease.renew()
-        await self._publisher.publish(self._trainer.actor, self._state.version, self._ports.lease.generation)
+        await self._publisher.publish(self._trainer, self._state.version, self._ports.lease.generation)
 
     def _check_stall(self, waited_s: float) -> None:
         bound_s = self._config.learner.batch_timeout_s

@@ -1,7 +1,7 @@
 """Rows through a model: packed, in micro-batches, this rank's share of them."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,13 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiper.config.sections import LearnerSettings
 from services.learner.backend import Ranks
 from services.learner.packing import PackedBatch, TokenRow, micro_batches, pack
 
-__all__ = ["Interrupted", "MicroBatch", "Passes"]
+__all__ = ["Interrupted", "MicroBatch", "Passes", "Policy"]
+
+
+Policy = Callable[[PackedBatch], tuple[Tensor, Tensor]]
+"""Log-probabilities and entropies [R] of the responses of a batch."""
 
 
 class Interrupted(Exception):  # noqa: N818 - an expected turn of events, handled by `Trainer.update`
@@ -50,14 +54,14 @@ class Passes:
         parts = micro_batches(lengths, indices, self.settings.micro_tokens, self.ranks.of)
         own = parts[self.ranks.index :: self.ranks.of]
         for number, part in enumerate(own):
-            if self.interrupted.is_set():
+            if self.ranks.any(self.interrupted.is_set()):
                 raise Interrupted
             chosen = part if len(part) else indices[:1]
             batch = pack([rows[i] for i in chosen], self.device)
             yield MicroBatch(chosen, batch, last=number == len(own) - 1, counts=len(part) > 0)
 
     @torch.no_grad()
-    def logprobs(self, actor: nn.Module, rows: Sequence[TokenRow]) -> list[Tensor]:
+    def logprobs(self, actor: Policy, rows: Sequence[TokenRow]) -> list[Tensor]:
         """Return, row by row, [R] log-probabilities of the response."""
         sizes = [len(row.response) for row in rows]
         found = [torch.zeros(size, device=self.device) for size in sizes]

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
 from hiper import logs
 from hiper.config import RunConfig
@@ -15,6 +14,7 @@ from hiper.streams import PolicyBoard, PublishedPolicy
 from hiper.weights.front import WeightsFront
 from hiper.weights.manifest import PublishedWeights, prune, write_version
 from services.learner.hf_folder import copy_files, save_model, tokenizer_files
+from services.learner.trainer import Trainer
 
 __all__ = ["WeightsPublisher"]
 
@@ -31,10 +31,10 @@ class WeightsPublisher:
         self._dtype = getattr(torch, config.learner.dtype)
         self._announced: PublishedPolicy | None = None
 
-    async def publish(self, actor: PreTrainedModel, version: int, generation: int) -> None:
+    async def publish(self, trainer: Trainer, version: int, generation: int) -> None:
         """Publish the actor's weights as `version`. May be repeated; a newer announcement is never taken back."""
         started = time.monotonic()
-        written = await asyncio.to_thread(self._write, actor, version, generation)
+        written = await asyncio.to_thread(self._write, trainer, version, generation)
         failpoint(Failpoint.LEARNER_DURING_PUBLISH)
         uri = await asyncio.to_thread(self._front.offer, written)
         self._announced = PublishedPolicy(version, uri, written.manifest_sha256, generation)
@@ -50,9 +50,10 @@ class WeightsPublisher:
         if (last := self._announced) is not None:
             await self._board.publish(last.version, last.uri, last.manifest_sha256, last.generation)
 
-    def _write(self, actor: PreTrainedModel, version: int, generation: int) -> PublishedWeights:
+    def _write(self, trainer: Trainer, version: int, generation: int) -> PublishedWeights:
         def write(directory: Path) -> None:
-            save_model(actor, directory, self._dtype)
+            with trainer.whole_actor() as actor:
+                save_model(actor, directory, self._dtype)
             copy_files(self._tokenizer, directory)
 
         # The generation is part of the metadata: a successor that repeats a version with other numbers replaces it.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from transformers import PreTrainedModel
 
 from hiper import logs
 from hiper.config.sections import LearnerSettings
-from hiper.errors import RunStateError
+from hiper.errors import IntegrityError, RunStateError
 from hiper.metrics import counter, gauge
 from services.learner import speed
 from services.learner.actor_update import ActorUpdate, ActorWork, with_effective_share
-from services.learner.backend import Backend, Ranks, TorchBackend
+from services.learner.backend import Ranks, make_backend
 from services.learner.critic_update import CriticUpdate
 from services.learner.lora import BaseActor
 from services.learner.mismatch import MismatchWatch
@@ -34,6 +35,7 @@ from services.learner.passes import Interrupted, Passes
 from services.learner.rows import TrainRow
 from services.learner.speed import Shape
 from services.learner.tally import Tally
+from services.learner.trained_files import restore_trained, save_trained
 
 __all__ = ["Metrics", "Models", "Trainer"]
 
@@ -56,7 +58,8 @@ class Models:
 class Trainer:
     """Owns the models and their optimisers."""
 
-    def __init__(self, models: Models, settings: LearnerSettings, seed: int) -> None:
+    def __init__(self, models: Models, settings: LearnerSettings, seed: int, ranks: Ranks | None = None) -> None:
+        """`ranks`: the processes that train together, each with models of its own."""
         self.actor = models.actor
         self.critic = models.critic
         self.critic_version = 0
@@ -65,13 +68,12 @@ class Trainer:
         self._settings = settings
         self._seed = seed
         self._interrupted = threading.Event()
-        self._passes = Passes(settings, self.device, Ranks(), self._interrupted)
+        self._passes = Passes(settings, self.device, ranks or Ranks(), self._interrupted)
         self._reference = _reference(models)
         actor = Actor(models.actor, models.temperature)
-        self._actor_module = actor
-        self.trained: dict[str, Backend] = {"actor": TorchBackend(actor, models.actor, settings.actor)}
+        self.trained = {"actor": make_backend(actor, models.actor, settings.actor, settings)}
         if models.critic is not None:
-            self.trained["critic"] = TorchBackend(models.critic, models.critic, settings.critic)
+            self.trained["critic"] = make_backend(models.critic, models.critic, settings.critic, settings)
         self._mismatch = MismatchWatch(settings.off_policy)
         self._peak = speed.peak_flops(settings, self.device)
         self._critic_lock = threading.Lock()
@@ -101,18 +103,49 @@ class Trainer:
         """
         if "critic" not in self.trained:
             raise RunStateError("this run keeps no critic", "its estimator needs none: see hae.estimator")
-        result = np.empty((len(rows), len(HEADS)))
+        result = torch.zeros((len(rows), len(HEADS)), dtype=torch.float64)
         prefixes = [row.value_prefix() for row in rows]
         with self._critic_lock, torch.inference_mode(), self._passes.autocast():
             started = time.perf_counter()
             try:
                 for micro in self._passes.over(prefixes, np.arange(len(rows))) if rows else ():
                     values = self.trained["critic"].forward(micro.batch)
-                    result[micro.indices] = values.double().cpu().numpy()
+                    if micro.counts:
+                        result[torch.from_numpy(micro.indices)] = values.double().cpu()
             except Interrupted as stop:
                 raise RunStateError("the learner is stopping", "ask its successor") from stop
             self._seconds_values += time.perf_counter() - started
-            return result, self.critic_version
+            return self._passes.ranks.sum(result).numpy(), self.critic_version
+
+    def save(self, directory: Path | None) -> None:
+        """Write the models and their optimisers' states; None: only help other ranks to."""
+        save_trained(self.trained, directory)
+
+    def restore(self, directory: Path, version: int) -> None:
+        """Take up what `save` wrote at `version`. Raises `IntegrityError`, on every rank if on one."""
+        failure = None
+        try:
+            restore_trained(self.trained, directory)
+        except IntegrityError as error:
+            failure = error
+        if self._passes.ranks.any(failure is not None):
+            raise failure or IntegrityError(f"another process could not take up {directory}")
+        self.critic_version = version
+
+    @contextmanager
+    def whole_actor(self) -> Iterator[PreTrainedModel]:
+        """Inside, every tensor of the actor is whole on this rank."""
+        with self.trained["actor"].whole():
+            yield self.actor
+
+    def follow(self) -> bool:
+        """Do as the leading process says until it is done; False at once if this is the one."""
+        return False
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Lead the other processes, where there are any, and let them go if all ends well."""
+        yield
 
     def update(self, rows: Sequence[TrainRow], version: int) -> Metrics | None:
         """Improve critic, if any, and actor on `rows`, making version `version` + 1; return means over the batch.
@@ -157,7 +190,7 @@ class Trainer:
         recomputes = self._settings.off_policy.proximal == "recomputed"
         # Where nothing is recomputed, a mini-batch stands for the batch.
         compared = len(rows) if recomputes else self._settings.actor.minibatch_rows
-        own = self._passes.logprobs(self._actor_module, tokens[:compared])
+        own = self._passes.logprobs(self.trained["actor"].forward, tokens[:compared])
         self._mismatch.measure(rows[:compared], own, version, tally)
         reference = None if self._reference is None else self._passes.logprobs(self._reference, tokens)
         return ActorWork(rows, own if recomputes else behaviour, behaviour, reference)

@@ -1,0 +1,68 @@
+"""One rank of a learner: `torchrun deepspeed_worker.py TASK.json`. The task says where to begin, how far to go."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "learner"))
+from learner_made import VOCABULARY, make_trajectory, tiny_model
+
+from hiper.config.sections import LearnerSettings
+from services.learner.crew import Crew, FollowingTrainer, LeadingTrainer
+from services.learner.deepspeed_backend import connect
+from services.learner.lora import add_lora
+from services.learner.model import Critic, checkpoint_activations
+from services.learner.rows import rows_of
+from services.learner.trainer import Models, Trainer
+
+
+def models(settings: LearnerSettings) -> Models:
+    actor, critic, reference = tiny_model(1), Critic.from_causal_lm(tiny_model(2)), tiny_model(3)
+    if settings.gradient_checkpointing:
+        checkpoint_activations(actor)
+    if settings.lora is None:
+        return Models(actor, critic, reference)
+    add_lora(actor, settings.lora, seed=1)
+    return Models(actor, critic, actor)
+
+
+def rows(version: int):
+    # An odd number: the ranks' shares differ.
+    return rows_of((make_trajectory(10 * version + seed, turns=3) for seed in range(3)), VOCABULARY)
+
+
+def train(trainer: Trainer, task: dict) -> dict:
+    first, last = task["versions"]
+    if task.get("restore"):
+        trainer.restore(Path(task["restore"]), first)
+    lines = [trainer.update(rows(version), version) for version in range(first, last)]
+    values, version = trainer.values([row.tokens for row in rows(0)])
+    if task.get("save"):
+        Path(task["save"]).mkdir()
+        trainer.save(Path(task["save"]))
+    with trainer.whole_actor() as actor:
+        save_file({name: tensor.clone() for name, tensor in actor.named_parameters()}, task["weights"])
+    return {"lines": lines, "values": values.tolist(), "critic_version": version}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    task = json.loads(Path(sys.argv[1]).read_text())
+    settings = LearnerSettings.model_validate(task["settings"])
+    assert settings.backend.name == "deepspeed"
+    ranks = connect(torch.device("cpu"), settings.backend)
+    crew = Crew(ranks)
+    if ranks.index:
+        FollowingTrainer(models(settings), settings, 3, ranks, crew=crew).follow()
+        return
+    trainer = LeadingTrainer(models(settings), settings, 3, ranks, crew=crew)
+    with trainer.leading():
+        outcome = train(trainer, task)
+    Path(task["outcome"]).write_text(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main()
