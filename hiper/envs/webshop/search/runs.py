@@ -25,6 +25,9 @@ PAIR_LENGTH = np.uint64(32)
 """A pair (count, quantised length) is one number: the count above so many bits of length."""
 
 
+_READ_AT_ONCE = 1 << 14
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A sorted part of the index, mapped from the disk."""
@@ -39,9 +42,12 @@ class Run:
     def terms(self) -> Iterator[bytes]:
         """Its terms in UTF-8, sorted."""
         start = 0
-        for end in self.term_ends.tolist():
-            yield self.vocabulary[start:end].tobytes()
-            start = end
+        for first in range(0, len(self.term_ends), _READ_AT_ONCE):
+            ends = self.term_ends[first : first + _READ_AT_ONCE].tolist()
+            spelled, base = self.vocabulary[start : ends[-1]].tobytes(), start
+            for end in ends:
+                yield spelled[start - base : end - base]
+                start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +115,8 @@ class _OpenRun:
         folder.mkdir(parents=True)
         return Run(
             vocabulary=_map(folder / "vocabulary", np.frombuffer(b"".join(term for term, _ in spelled), np.uint8)),
-            term_ends=np.cumsum([len(term) for term, _ in spelled], dtype=np.uint64),
-            posting_ends=np.cumsum(np.bincount(terms, minlength=len(spelled)), dtype=np.uint64),
+            term_ends=_map(folder / "term_ends", np.cumsum([len(term) for term, _ in spelled], dtype=np.uint64)),
+            posting_ends=_map(folder / "posting_ends", np.cumsum(np.bincount(terms), dtype=np.uint64)),
             postings=_map(folder / "postings", np.asarray(self._documents)[order]),
             pairs=_map(folder / "pairs", held),
         )
