@@ -1,6 +1,8 @@
 """What a person wants to know of a run that goes on: read from the broker and from the run's files."""
 
+import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +37,10 @@ class Observer:
         self._files = RunFiles(run_dir)
         self._settings = config.broker.model_copy(update={"unavailable_timeout_s": _PATIENCE_S})
         self._broker: Broker | None = None
+        self._joining = asyncio.Lock()
+        self._created = time.monotonic()
         self._since_ms = 0
-        """Server time of the first look."""
+        """Server time when this was made."""
 
     async def look(self) -> Observation:
         """Observe the run now."""
@@ -45,11 +49,12 @@ class Observer:
     async def wishes(self) -> Mapping[str, int]:
         """How many processes control wants, by service. Older wishes than this observer were for an earlier life.
 
-        Empty before the first look, and while the broker does not answer.
+        Empty while there is no run, or the broker does not answer.
         """
         with contextlib.suppress(BrokerError):
-            if self._broker is not None:
-                scale = (await RunControl(self._broker).read()).scale
+            broker = await self._join()
+            if broker is not None:
+                scale = (await RunControl(broker).read()).scale
                 return {name: wish.processes for name, wish in scale.items() if wish.at_ms >= self._since_ms}
         return {}
 
@@ -66,17 +71,23 @@ class Observer:
 
     async def _pipeline(self) -> PipelineState | None:
         with contextlib.suppress(BrokerError):
+            broker = await self._join()
+            return await snapshot(broker) if broker is not None else None
+        return None
+
+    async def _join(self) -> Broker | None:
+        async with self._joining:
             if self._broker is None:
                 broker = await Broker.connect(self._settings, self._config.run, "observer")
                 try:
                     await broker.join_run(_PATIENCE_S)
+                    age_ms = int((time.monotonic() - self._created) * 1000)
+                    self._since_ms = await broker.server_time_ms() - age_ms
                 except BrokerError:
                     await broker.close()
                     return None
-                self._since_ms = await broker.server_time_ms()
                 self._broker = broker
-            return await snapshot(self._broker)
-        return None
+            return self._broker
 
 
 def pipeline_tree(state: PipelineState) -> dict[str, JsonValue]:

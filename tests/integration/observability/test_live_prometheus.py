@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live_prometheus import ROOT, Prometheus, prometheus_of, run_up, until
+from live_prometheus import Prometheus, prometheus_of
+from started_runs import ROOT, run_up, until
 
 sys.path.append(str(ROOT / "tests" / "unit" / "metrics"))
 from test_dashboards import EXPRESSIONS, plain
