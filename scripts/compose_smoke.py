@@ -1,0 +1,195 @@
+"""docker-compose.yml for real: build, come up, train three versions, survive a kill of each container, go down clean.
+
+    python3 scripts/compose_smoke.py [--keep-images]
+
+It needs root, and Docker with Compose (Debian: docker.io docker-compose debootstrap). Where dockerd does not run it is
+started, and stopped at the end. Where no registry can be reached, the base image is made by debootstrap, Prometheus
+comes from Debian, and Grafana is left out; what pip takes from folders of this machine is served to the builds over
+loopback. The standard library is enough.
+
+Exit code 0: everything held; 1: something did not; 3: no container engine can run here.
+"""
+
+import argparse
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+
+from containers import (
+    OFFLINE_BASE,
+    OFFLINE_PROMETHEUS,
+    ROOT,
+    BrokenError,
+    NoEngineError,
+    answers,
+    engine,
+    offline_images,
+    package_sources,
+    run,
+    say,
+    wait_until,
+)
+
+PROJECT = "hiper-smoke"
+FILES = ("docker-compose.yml", "tests/compose/smoke.yml")
+VERSIONS = 3
+LIMITS_MB = {"hiper": 350, "hiper-broker": 350}
+"""Largest sizes of images, in 10^6 bytes as `docker images` counts."""
+FIRST_VERSIONS_S, VERSION_S, HEALTHY_S = 1800.0, 600.0, 400.0
+NOT_SERVICES = frozenset({"init", "warmstart", "smoke", "rollout-gpu", "learner-gpu"})
+
+
+class Compose:
+    """The project of this script."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        tool = ["docker", "compose"] if answers("docker", "compose", "version") else ["docker-compose"]
+        files = [word for name in FILES for word in ("--file", name)]
+        self._command = [*tool, *files, "--project-name", PROJECT]
+        self._environment = {**os.environ, **environment}
+
+    def __call__(self, *words: str, seconds: float = 120.0, check: bool = True) -> str:
+        """Run a Compose command and return what it printed."""
+        return run(*self._command, *words, seconds=seconds, check=check, env=self._environment)
+
+    def show(self, *words: str, seconds: float) -> None:
+        """Run with its output shown."""
+        done = subprocess.run([*self._command, *words], cwd=ROOT, env=self._environment, timeout=seconds, check=False)
+        if done.returncode:
+            raise BrokenError(f"compose {' '.join(words)}: exit code {done.returncode}")
+
+    def state(self, service: str) -> dict[str, object]:
+        """What the engine says of a service's container."""
+        return dict(json.loads(run("docker", "inspect", self.container(service)))[0]["State"])
+
+    def container(self, service: str) -> str:
+        """Return its id."""
+        return self("ps", "--quiet", service).strip()
+
+    def healthy(self, service: str) -> bool:
+        """Whether it runs and its health check holds."""
+        health = self.state(service).get("Health")
+        return isinstance(health, dict) and health["Status"] == "healthy"
+
+    def versions(self, number: int, seconds: float) -> None:
+        """Wait for policy versions."""
+        self.show("run", "--rm", "smoke", str(number), str(seconds), seconds=seconds + 60)
+
+    def version(self) -> int:
+        """The policy version now."""
+        answer = self("run", "--rm", "smoke", "0", "60")
+        return int(re.findall(r"policy version (\d+)", answer)[-1])
+
+
+def build(compose: Compose) -> None:
+    """Build every image, print their sizes, hold them against the limits."""
+    started = time.monotonic()
+    compose("build", "--parallel", seconds=5400)
+    say(f"images built in {time.monotonic() - started:.0f} s")
+    for line in sorted(run("docker", "images", "--format", "{{.Repository}} {{.Tag}} {{.ID}}").split("\n")):
+        name, _, rest = line.partition(" ")
+        if not name.startswith("hiper") or name.startswith("hiper-smoke"):
+            continue
+        megabytes = json.loads(run("docker", "image", "inspect", rest.split()[-1]))[0]["Size"] / 1e6
+        say(f"  {name}:{rest.split()[0]:10}{megabytes:8.0f} MB")
+        if megabytes > LIMITS_MB.get(name, 1e9):
+            raise BrokenError(f"image {name} is larger than {LIMITS_MB[name]} MB")
+
+
+def kill(compose: Compose, service: str) -> None:
+    """Kill a container's first process, as a crash would, and wait until it serves again."""
+    before = compose.state(service)
+    os.kill(int(str(before["Pid"])), signal.SIGKILL)
+    wait_until(f"{service} started again", lambda: compose.state(service)["StartedAt"] != before["StartedAt"], 90)
+    took = wait_until(f"{service} healthy again", lambda: compose.healthy(service), HEALTHY_S)
+    say(f"  {service}: killed, healthy again after {took:.0f} s")
+
+
+def targets_up() -> bool:
+    """Whether Prometheus scrapes every service."""
+    with urllib.request.urlopen("http://127.0.0.1:9090/api/v1/targets?state=active", timeout=10) as reply:
+        targets = json.load(reply)["data"]["activeTargets"]
+    components = {target["labels"]["component"] for target in targets if target["health"] == "up"}
+    return components == {"env_server", "rollout", "reward", "hae", "learner", "control"} and all(
+        target["health"] == "up" for target in targets
+    )
+
+
+def exercise(compose: Compose, services: Sequence[str]) -> None:
+    """Everything the script promises, from `up` to the last kill."""
+    started = time.monotonic()
+    compose("up", "--detach", *services, seconds=1800)
+    say(f"up after {time.monotonic() - started:.0f} s")
+    compose.versions(VERSIONS, FIRST_VERSIONS_S)
+    say(f"{VERSIONS} policy versions {time.monotonic() - started:.0f} s after `up`")
+    running = [service for service in services if compose.state(service)["Running"]]
+    for service in running:
+        wait_until(f"{service} healthy", functools.partial(compose.healthy, service), HEALTHY_S)
+    wait_until("every target scraped", targets_up, 120)
+    say(f"healthy: {', '.join(running)}; every target is scraped")
+    for service in running:
+        kill(compose, service)
+        at = compose.version()
+        compose.versions(at + 1, VERSION_S)
+    say("the run went on after every kill")
+
+
+def settings(sources: dict[str, str]) -> dict[str, str]:
+    """Variables of docker-compose.yml: as in .env where a registry answers, else with images made here."""
+    chosen = {**sources, "COMPOSE_PROFILES": "cpu,observability", "IMAGE_TAG": "smoke"}
+    base = re.search(r"^BASE_IMAGE=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE)
+    if base and answers("timeout", "50", "docker", "pull", "--quiet", base[1]):
+        return chosen
+    say("no registry answers: base image by debootstrap, Prometheus from Debian, no Grafana")
+    offline_images()
+    # BuildKit would ask a registry for the base image.
+    own = {"BASE_IMAGE": OFFLINE_BASE, "PROMETHEUS_IMAGE": OFFLINE_PROMETHEUS, "DOCKER_BUILDKIT": "0"}
+    return {**chosen, **own, "BUILD_NETWORK": "host"}
+
+
+def smoke(compose: Compose, *, without: frozenset[str], keep_images: bool) -> None:
+    """Build, exercise, go down; the last lines of every container where something does not hold."""
+    services = [name for name in compose("config", "--services").split() if name not in NOT_SERVICES | without]
+    try:
+        build(compose)
+        exercise(compose, services)
+    except BrokenError:
+        print(compose("logs", "--tail", "60", check=False))
+        raise
+    finally:
+        images = () if keep_images else ("--rmi", "local")
+        compose("down", "--volumes", "--remove-orphans", *images, seconds=300)
+    left = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+    if left:
+        raise BrokenError(f"containers are left: {left}")
+    say("down, nothing left")
+
+
+def main() -> int:
+    """Run and return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep-images", action="store_true", help="leave the images for the next time")
+    keep_images = parser.parse_args().keep_images
+    try:
+        with engine(), package_sources() as sources:
+            chosen = settings(sources)
+            without = frozenset({"grafana"} if "BUILD_NETWORK" in chosen else ())
+            smoke(Compose(chosen), without=without, keep_images=keep_images)
+    except NoEngineError as error:
+        print(f"compose_smoke: no container engine can run here: {error}", file=sys.stderr)
+        return 3
+    except (BrokenError, subprocess.TimeoutExpired) as error:
+        print(f"compose_smoke: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
