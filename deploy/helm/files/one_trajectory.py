@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from hiper import logs
 from hiper.config import RunConfig, load_config
 from hiper.errors import HiperError
 from hiper.streams import Broker, PipelineState, snapshot
@@ -42,6 +43,7 @@ def _where(state: PipelineState) -> str:
 
 def main(config: str, timeout_s: str) -> int:
     """Print the verdict and return the exit code."""
+    logs.configure("helm-test")
     try:
         fault = asyncio.run(watch(load_config(Path(config)), float(timeout_s)))
     except HiperError as error:
