@@ -17,6 +17,7 @@ from hiper.cli import (
     data_commands,
     dlq_commands,
     env_commands,
+    export_command,
     hae_commands,
     init_command,
     metrics_commands,
@@ -41,6 +42,7 @@ app = typer.Typer(
 run_commands.add_to(app)
 service_commands.add_to(app)
 chaos_commands.add_to(app)
+app.command()(export_command.export)
 app.command()(init_command.init)
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(broker_commands.app, name="broker")
