@@ -1,15 +1,16 @@
 """Structured logs: JSON lines for machines, short lines for people at a terminal.
 
 Fixed fields: `ts`, `level`, `service`, `event`, and where they apply `run`, `trajectory_id`, `batch_id`,
-`policy_version`, `error`. Secrets are blanked by key name. Everything goes to stderr; data on stdout belongs to the
-command line.
+`policy_version`, `trace_id`, `error`. Secrets are blanked by key name. Everything goes to stderr; data on stdout
+belongs to the command line.
 """
 
 import logging
 import sys
+from collections.abc import Sequence
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 __all__ = ["ERROR", "WARNING", "Logger", "configure", "get"]
 
@@ -20,8 +21,15 @@ Logger = FilteringBoundLogger
 _SECRET_WORDS = ("password", "token_file", "secret", "authorization", "url")
 
 
-def configure(service: str, *, run: str = "", json_lines: bool | None = None, level: int = logging.INFO) -> None:
-    """Set up logging for this process. `json_lines` None: JSON unless stderr is a terminal."""
+def configure(
+    service: str,
+    *,
+    run: str = "",
+    json_lines: bool | None = None,
+    level: int = logging.INFO,
+    extra: Sequence[Processor] = (),
+) -> None:
+    """Set up logging for this process. `json_lines` None: JSON unless stderr is a terminal. `extra` add fields."""
     as_json = not sys.stderr.isatty() if json_lines is None else json_lines
     renderer = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -31,6 +39,7 @@ def configure(service: str, *, run: str = "", json_lines: bool | None = None, le
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *extra,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,

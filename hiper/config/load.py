@@ -76,10 +76,14 @@ def parse_config(
 
 
 def config_hash(config: RunConfig) -> str:
-    """Return the sha256 of the configuration, secrets and local addresses left out."""
-    tree = config.model_dump(
-        mode="json", exclude={"broker": {"url", "password_file"}, "env": {"addresses"}, "hae": {"critic_address"}}
-    )
+    """Return the sha256 of the configuration, secrets, local addresses and tracing left out."""
+    left_out = {
+        "broker": {"url", "password_file"},
+        "env": {"addresses"},
+        "hae": {"critic_address"},
+        "tracing": True,
+    }
+    tree = config.model_dump(mode="json", exclude=left_out)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

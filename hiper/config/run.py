@@ -17,6 +17,7 @@ from hiper.config.sections import (
     SupervisorSettings,
     WarmstartSettings,
 )
+from hiper.config.tracing import TracingSettings
 from hiper.config.weights import WeightsSettings
 from hiper.vocabulary import EnvName
 
@@ -41,6 +42,7 @@ class RunConfig(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     warmstart: WarmstartSettings = WarmstartSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @property
     def batch_size(self) -> int:

@@ -55,6 +55,7 @@ _COMMON = (
     _g("build_info", "Always 1; labels tell what runs.", "version", "component"),
     _g("config_info", "Always 1; the hash of the resolved configuration.", "sha256"),
     _g("up_dependencies", "1 if the dependency answered last time, else 0.", "dependency"),
+    _c("tracing_spans_total", "Spans of traces, by what became of them; none of it affects the run.", "result"),
 )
 _ENV = (
     _h("env_step_duration_seconds", "One step of one session, inside the engine.", STEP_S, "env", "outcome"),
@@ -209,7 +210,7 @@ LABELS: Mapping[str, str] = {
     "outcome": "of an episode: `success`, `lost`, `truncated`, `abandoned`; of a step: `ok`, `invalid`, `end`",
     "phase": "part of a longer work, by name",
     "reason": "why: the values of `DropReason`, `deliveries`/`content` of a dead letter, or a term's kind of failure",
-    "result": "of a publish `new`/`deduplicated`; of a batch `handed_on`/`fenced`/`invalid`; of scoring by name",
+    "result": "of a publish `new`/`deduplicated`; of a batch `handed_on`/`fenced`/`invalid`; else by name",
     "sha256": "first 12 digits of a hash; one value per process",
     "side": "`ppo`, `dual`",
     "source": "who sent it: `learner`, `peer` (another rollout)",

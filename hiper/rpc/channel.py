@@ -5,10 +5,12 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from hiper import tracing
 from hiper.rpc.auth import BearerClient, TokenFile
 from hiper.rpc.listen import token_file_from_environment
 from hiper.rpc.options import client_options
 from hiper.rpc.tls import TlsFiles
+from hiper.rpc.traces import TraceClient
 
 __all__ = ["TRANSIENT", "explain", "open_channel"]
 
@@ -25,7 +27,9 @@ def open_channel(
     host the peer's certificate must be made out to, where that is not the one in `address`.
     """
     path = token_file or token_file_from_environment()
-    interceptors = [BearerClient(TokenFile(path))] if path else []
+    interceptors: list[grpc.aio.ClientInterceptor] = [BearerClient(TokenFile(path))] if path else []
+    if tracing.active():
+        interceptors.append(TraceClient())
     files = tls or TlsFiles.from_environment()
     options = client_options()
     if files is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from hiper import logs
+from hiper import logs, tracing
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
 from hiper.envs.base import StepResult, TaskPin
@@ -138,7 +138,8 @@ class EnvClient:
         if session_id in self._sessions:
             raise RunStateError(f"session {session_id} is already open", "close it first")
         session = _Session(session_id, task_id, seed, max_steps, TaskPin(task_id, "", ""))
-        first = await self._persist(f"open of session {session_id}", lambda: self._place(session))
+        with tracing.span("env.open", tracing.Kind.CLIENT, {"hiper.task_id": task_id}):
+            first = await self._persist(f"open of session {session_id}", lambda: self._place(session))
         session.digest = _digest(first)
         self._sessions[session_id] = session
         return first
@@ -151,7 +152,8 @@ class EnvClient:
         """Play `action`. Raises `RemoteError` after the end of the episode or when no server answers in time."""
         session = self._session(session_id)
         action = _clip(action)
-        result = await self._persist(f"step of session {session_id}", lambda: self._step(session, action))
+        with tracing.span("env.step", tracing.Kind.CLIENT, {"hiper.turn": len(session.actions)}):
+            result = await self._persist(f"step of session {session_id}", lambda: self._step(session, action))
         session.actions.append(action)
         session.digest = _digest(result)
         return result

@@ -9,6 +9,7 @@ import json
 __all__ = [
     "CLIENT_KEEPALIVE_S",
     "MAX_MESSAGE_BYTES",
+    "MAX_METADATA_BYTES",
     "SERVER_MIN_PING_INTERVAL_S",
     "Option",
     "client_options",
@@ -19,6 +20,8 @@ Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest message either way: 256 items with long texts, or 512 value queries, with room to spare."""
+MAX_METADATA_BYTES = 48 * 1024
+"""Largest metadata either way: what 256 items of traced trajectories need (105 bytes each), nearly twice."""
 CLIENT_KEEPALIVE_S = 60
 """How often a client with calls in flight asks whether the connection still lives."""
 SERVER_MIN_PING_INTERVAL_S = 30
@@ -54,6 +57,7 @@ def client_options() -> list[Option]:
     return [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", CLIENT_KEEPALIVE_S * 1000),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_S * 1000),
         ("grpc.keepalive_permit_without_calls", 0),
@@ -70,6 +74,7 @@ def server_options() -> list[Option]:
     return [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", SERVER_MIN_PING_INTERVAL_S * 1000),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.max_connection_age_ms", _CONNECTION_AGE_S * 1000),

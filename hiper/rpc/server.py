@@ -12,10 +12,12 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from hiper import tracing
 from hiper.errors import DependencyError
 from hiper.rpc.auth import BearerServer, TokenFile
 from hiper.rpc.listen import Listen
 from hiper.rpc.options import server_options
+from hiper.rpc.traces import TraceServer
 
 __all__ = ["RunningServer", "serve"]
 
@@ -37,7 +39,11 @@ async def serve(
 
     Raises `DependencyError` if the address cannot be bound.
     """
-    interceptors = [BearerServer(TokenFile(listen.token_file))] if listen.token_file else []
+    interceptors: list[grpc.aio.ServerInterceptor] = []
+    if listen.token_file:
+        interceptors.append(BearerServer(TokenFile(listen.token_file)))
+    if tracing.active():
+        interceptors.append(TraceServer())
     server = grpc.aio.server(interceptors=interceptors, options=server_options())
     for add in services.values():
         add(server)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hiper import __version__, logs
+from hiper import __version__, logs, tracing
 from hiper.config import RunConfig, config_hash, load_config
 from hiper.errors import ExitCode, HiperError
 from hiper.failpoint import VARIABLE, arm_failpoint
@@ -50,7 +50,8 @@ def run_service(component: str, main: ServiceMain, *, config: Path, run_dir: Pat
     try:
         arm_failpoint(os.environ.get(VARIABLE))
         settings = load_config(config)
-        logs.configure(name, run=settings.run)
+        logs.configure(name, run=settings.run, extra=(tracing.add_trace_id,))
+        tracing.configure(tracing.Process(component, name, settings.run), settings.tracing)
         return asyncio.run(_serve(component, main, settings, run_dir, name))
     except HiperError as error:
         logs.get().error("service failed", error=str(error), kind=type(error).__name__)
@@ -59,6 +60,8 @@ def run_service(component: str, main: ServiceMain, *, config: Path, run_dir: Pat
         return _report_group(group)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
+    finally:
+        tracing.shutdown()
 
 
 async def _serve(component: str, main: ServiceMain, settings: RunConfig, run_dir: Path, name: str) -> int:

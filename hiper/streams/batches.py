@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
+from hiper import tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import BatchReady, Trajectory
 from hiper.errors import IntegrityError
 from hiper.metrics import counter, histogram
@@ -132,7 +133,12 @@ def _entries(ready: BatchReady, trajectories: Sequence[Trajectory]) -> list[list
     about = {"batch": ready.batch_id, "members": str(len(trajectories)), "expected": str(ready.expected)}
     if not trajectories:
         return [pack(b"", **about)]
-    return [encode(trajectory, id=trajectory.task.trajectory_id, **about) for trajectory in trajectories]
+    return [_member_entry(trajectory, about) for trajectory in trajectories]
+
+
+def _member_entry(trajectory: Trajectory, about: Mapping[str, str]) -> list[str | bytes]:
+    name = trajectory.task.trajectory_id
+    return encode(trajectory, id=name, traceparent=tracing.traceparent(name), **about)
 
 
 def _count(stream: Stream, *, acked: bool) -> None:

@@ -1,7 +1,8 @@
 """What an entry is made of, and what a consumer is handed.
 
 Fields: `p` the protobuf payload, `sha` its SHA-1 in hex, `v` the schema version, `id` the trajectory id (tasks and
-trajectories) or `batch` the batch id (everything from traj.scored on), optionally `traceparent` and `policy_version`.
+trajectories) or `batch` the batch id (everything from traj.scored on), optionally `policy_version` and `traceparent`,
+the span it was put in by.
 Entries of traj.adv also say how many members (`members`) of how many (`expected`) their batch has; a batch of which no
 member is left is one entry with `members` 0 and no payload.
 """
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from hiper import tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import BatchReady, Task, Trajectory
 from hiper.errors import IntegrityError
 
@@ -52,6 +54,11 @@ class Delivery:
     def trajectory_id(self) -> str:
         """The trajectory or task this is about; empty for a batch."""
         return self.text("id")
+
+    @property
+    def traceparent(self) -> str:
+        """The span that put it in, see `hiper.tracing`; empty if it is not traced."""
+        return self.text(tracing.TRACEPARENT)
 
     @property
     def batch_id(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from hiper import tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
 from hiper.metrics import counter, histogram
 from hiper.streams.broker import Broker
@@ -30,10 +31,14 @@ class TaskQueue:
         for batch_id, chunk in _chunks(tasks):
             words: list[Argument] = []
             for task in chunk:
-                entry = encode(task, id=task.trajectory_id, batch=batch_id)
+                parent = tracing.traceparent(task.trajectory_id)
+                entry = encode(task, id=task.trajectory_id, batch=batch_id, traceparent=parent)
                 words += [task.trajectory_id, len(entry), *entry]
             names = [keys.stream(Stream.TASKS), keys.issued(batch_id), keys.counts]
-            added += int(await self._broker.script("issue", names, *words))
+            new = int(await self._broker.script("issue", names, *words))
+            added += new
+            if new:
+                tracing.issued([task.trajectory_id for task in chunk])
         return added
 
 
@@ -43,13 +48,17 @@ class Publisher:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def publish(self, trajectory: Trajectory, *, traceparent: str = "") -> bool:
+    async def publish(self, trajectory: Trajectory) -> bool:
         """Publish a trajectory under the id of its task; False if that id had been published.
 
         Repeats itself until the broker answers. Raises BrokerFull if its memory or disk is full (spool the trajectory
         and publish it again later, which is harmless), BrokerError after `unavailable_timeout_s`, IntegrityError if the
         trajectory is too large for an entry.
         """
+        with tracing.span(f"publish {Stream.RAW}", tracing.Kind.PRODUCER):
+            return await self._publish(trajectory)
+
+    async def _publish(self, trajectory: Trajectory) -> bool:
         trajectory_id = trajectory.task.trajectory_id
         version = str(trajectory.turns[0].policy_version_start) if trajectory.turns else ""
         entry = encode(
@@ -57,7 +66,7 @@ class Publisher:
             id=trajectory_id,
             batch=trajectory.task.batch_id,
             policy_version=version,
-            traceparent=traceparent,
+            traceparent=tracing.traceparent(trajectory_id),
         )
         keys = self._broker.keys
         names = [keys.stream(Stream.RAW), keys.dedup(trajectory_id), keys.counts]

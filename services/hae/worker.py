@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from hiper import logs
+from hiper import logs, tracing
 from hiper._proto.common.v1.types_pb2 import TASK_KIND_EVAL
 from hiper._proto.trajectory.v1.trajectory_pb2 import BatchReady, Trajectory
 from hiper.errors import DataError, IntegrityError
@@ -75,9 +75,10 @@ class HaeWorker:
             self._log.info("batch was handed on meanwhile", batch_id=ready.batch_id)
             return
         kind = "eval" if members and members[0].task.kind == TASK_KIND_EVAL else "train"
-        if kind == "train" and members:
-            await self._estimate(members)
-        await self._hand_off(delivery, ready, members, kind)
+        with tracing.batch("hae", ready.batch_id, dict.fromkeys((one.task.trajectory_id for one in members), "")):
+            if kind == "train" and members:
+                await self._estimate(members)
+            await self._hand_off(delivery, ready, members, kind)
 
     async def _estimate(self, members: Sequence[Trajectory]) -> None:
         started = time.perf_counter()

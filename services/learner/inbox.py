@@ -22,6 +22,9 @@ class WholeBatch:
     entries: dict[str, str] = field(default_factory=dict)
     """Trajectory id -> entry id; the marker of an empty batch has the id ''."""
 
+    traceparents: dict[str, str] = field(default_factory=dict)
+    """By trajectory id, see `hiper.tracing`."""
+
     @property
     def whole(self) -> bool:
         """True once everything that was handed on is here."""
@@ -43,6 +46,7 @@ class Inbox:
         batch.entries[delivery.trajectory_id] = delivery.entry_id
         if trajectory is not None:
             batch.trajectories[delivery.trajectory_id] = trajectory
+            batch.traceparents[delivery.trajectory_id] = delivery.traceparent
 
     def whole(self, batch_id: str) -> WholeBatch | None:
         """Return the batch if all of it has come; it stays until `discard`."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hiper import logs
+from hiper import logs, tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config import RunConfig, config_hash
 from hiper.durable import JsonValue
@@ -158,7 +158,8 @@ class LearnerLoop:
         batch = self._intake.whole(eval_batch_id(version) if evaluates else train_batch_id(version))
         if batch is None:
             return False
-        await (self._evaluate(batch) if evaluates else self._apply(batch, waited_s, stop))
+        with tracing.batch("learner.evaluate" if evaluates else "learner.step", batch.batch_id, batch.traceparents):
+            await (self._evaluate(batch) if evaluates else self._apply(batch, waited_s, stop))
         return True
 
     def _awaits_evaluation(self) -> bool:

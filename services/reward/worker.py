@@ -9,7 +9,7 @@ other, until half of the places are held that way.
 import asyncio
 import time
 
-from hiper import logs
+from hiper import logs, tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.advantages.shaping import ShapingConfig
 from hiper.errors import IntegrityError
@@ -52,6 +52,10 @@ class RewardWorker:
 
     async def handle(self, delivery: Delivery) -> None:
         """Score one trajectory and hand it on."""
+        with tracing.trajectory("reward", delivery.trajectory_id, delivery.traceparent):
+            await self._handle(delivery)
+
+    async def _handle(self, delivery: Delivery) -> None:
         try:
             async with self._consumer.kept(delivery):
                 trajectory = await self._scored(delivery)

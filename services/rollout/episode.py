@@ -8,6 +8,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 
+from hiper import tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import Outcome, Task, Trajectory, Turn
 from hiper.config.sections import RolloutSettings
 from hiper.errors import HiperError
@@ -19,7 +20,7 @@ from hiper.streams import SCHEMA_VERSION
 from hiper.vocabulary import Abandonment
 from services.rollout.engine import Engine, EngineDead, RequestRefused, Sampling
 from services.rollout.ports import Environment
-from services.rollout.recording import PlayedTurn, abandoned, count_episode, int32
+from services.rollout.recording import PlayedTurn, abandoned, chat_attributes, count_episode, int32
 from services.rollout.tokenizer import PromptTooLong, TurnTokenizer
 
 __all__ = ["EpisodePlayer"]
@@ -92,7 +93,10 @@ class EpisodePlayer:
         session, index = progress.task.trajectory_id, len(progress.turns)
         prompt_ids = self._tokenizer.encode(progress.prompt_input())
         began = time.monotonic()
-        generation = await self._engine.generate(prompt_ids, self._sampling(progress.task, index), f"{session}#{index}")
+        sampling = self._sampling(progress.task, index)
+        with tracing.span("chat"):
+            generation = await self._engine.generate(prompt_ids, sampling, f"{session}#{index}")
+            tracing.note(chat_attributes(index, prompt_ids, generation))
         generated = time.monotonic()
         response = parse_response(self._tokenizer.pieces(generation.token_ids))
         decision, before = progress.state.decide(response), progress.shown

@@ -11,10 +11,11 @@ from hiper.metrics import counter, histogram
 from hiper.plan_execute import ParsedResponse, TurnDecision
 from hiper.rpc.env_client import EnvStep
 from hiper.streams import SCHEMA_VERSION
+from hiper.tracing import Attributes
 from hiper.vocabulary import Abandonment, StopReason, Switch, TokenSpan
 from services.rollout.engine import Generation
 
-__all__ = ["PlayedTurn", "abandoned", "count_episode", "int32"]
+__all__ = ["PlayedTurn", "abandoned", "chat_attributes", "count_episode", "int32"]
 
 _LONGEST_ERROR = 1000
 
@@ -68,6 +69,18 @@ class PlayedTurn:
             counter("rollout_subgoal_switches_total").labels(env=env).inc()
         for error in self.response.errors:
             counter("rollout_format_errors_total").labels(field=error.value).inc()
+
+
+def chat_attributes(index: int, prompt_ids: Sequence[int], generation: Generation) -> Attributes:
+    """What the span of a turn's generation says, by OpenTelemetry's names where it has any."""
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.usage.input_tokens": len(prompt_ids),
+        "gen_ai.usage.output_tokens": len(generation.token_ids),
+        "hiper.stop_reason": generation.stop_reason.value,
+        "hiper.policy_version": generation.version_end,
+        "hiper.turn": index,
+    }
 
 
 def abandoned(task: Task, reason: Abandonment, error: Exception, producer: str) -> Trajectory:

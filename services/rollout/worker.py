@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hiper import logs
+from hiper import logs, tracing
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task, Trajectory
 from hiper.config import RunConfig
 from hiper.errors import HiperError, IntegrityError
@@ -134,10 +134,11 @@ class RolloutWorker:
             return True
         await self._parts.weights.wait_for(task.min_policy_version)
         slot.playing = True
-        trajectory = await self._play(task)
-        failpoint(Failpoint.ROLLOUT_BEFORE_PUBLISH)
-        await self._publish(trajectory)
-        failpoint(Failpoint.ROLLOUT_AFTER_PUBLISH)
+        with tracing.trajectory("episode", task.trajectory_id, slot.delivery.traceparent, {"hiper.env": task.env}):
+            trajectory = await self._play(task)
+            failpoint(Failpoint.ROLLOUT_BEFORE_PUBLISH)
+            await self._publish(trajectory)
+            failpoint(Failpoint.ROLLOUT_AFTER_PUBLISH)
         return False
 
     async def _play(self, task: Task) -> Trajectory:

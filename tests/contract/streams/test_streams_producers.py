@@ -28,12 +28,12 @@ async def test_more_tasks_than_one_script_takes(pipeline: Pipeline) -> None:
 async def test_a_trajectory_is_published_once_and_the_first_wins(pipeline: Pipeline) -> None:
     publisher = Publisher(pipeline.broker)
     assert not await publisher.is_published(task().trajectory_id)
-    assert await publisher.publish(trajectory(task(), note="first"), traceparent="00-abc")
+    assert await publisher.publish(trajectory(task(), note="first"))
     assert not await publisher.publish(trajectory(task(), note="second"))
     assert await publisher.is_published(task().trajectory_id)
     (delivery,) = await receive(pipeline.consumer(Stream.RAW), 1)
     assert delivery.trajectory().turns[0].action == "first"
-    assert delivery.fields["traceparent"] == b"00-abc"
+    assert "traceparent" not in delivery.fields
     measured = await state(pipeline.broker)
     assert (measured.counts.published, measured.counts.deduplicated) == (1, 1)
 

@@ -1,0 +1,338 @@
+"""What `hiper.tracing` does once it is configured: spans by OpenTelemetry's SDK. Imported by it alone, and late.
+
+The provider is our own, not the process-wide one, so that nothing else in the process (vLLM, a user's own tracing) is
+exported, sampled or configured by accident.
+"""
+
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Self, TypeVar
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from structlog.contextvars import bound_contextvars
+
+from hiper import tracing
+from hiper.config.tracing import TracingSettings
+from hiper.metrics import counter
+from hiper.tracing import Attributes, Kind, Process
+
+__all__ = ["SpanQueue", "Tracer"]
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_SPANS_PER_EXPORT = 512
+_GATHER_S = 0.5
+"""How long spans are gathered before they are exported."""
+_CLOSE_S = 2.0
+"""How long the last export may take when the process ends."""
+_MAX_LINKS = 4096
+"""Members a batch's span names; each of them names the batch in any case."""
+
+T = TypeVar("T")
+_NOTHING = nullcontext()
+_root: ContextVar[tuple[int, int] | None] = ContextVar("root", default=None)
+_members: ContextVar[Mapping[str, SpanContext]] = ContextVar("members", default={})  # noqa: B039 - never changed
+_callers: ContextVar[Sequence[str] | None] = ContextVar("callers", default=None)
+
+
+class Tracer:
+    """Makes the spans of one process."""
+
+    def __init__(self, process: Process, ratio: float, spans: "SpanQueue") -> None:
+        resource = Resource.create(
+            {
+                "service.name": process.component,
+                "service.namespace": "hiper",
+                "service.instance.id": process.name,
+                "hiper.run": process.run,
+            }
+        )
+        # Who is traced is decided here, by trajectory; what gets as far as the SDK is recorded.
+        self._provider = TracerProvider(
+            ALWAYS_ON,
+            resource,
+            shutdown_on_exit=False,
+            id_generator=_Ids(),
+            span_limits=SpanLimits(max_links=_MAX_LINKS),
+        )
+        self._provider.add_span_processor(spans)
+        self._otel = self._provider.get_tracer("hiper")
+        self._ratio = ratio
+
+    @classmethod
+    def open(cls, process: Process, settings: TracingSettings) -> Self:
+        """Trace to the collector of `settings`."""
+        return cls(process, settings.ratio, SpanQueue(_exporter(settings), settings.queue_spans))
+
+    def close(self) -> None:
+        """Export what waits, for a moment."""
+        self._provider.shutdown()
+
+    def issued(self, trajectory_ids: Sequence[str]) -> None:
+        """See `hiper.tracing.issued`."""
+        for name in trajectory_ids:
+            if not tracing.is_sampled(name, self._ratio):
+                continue
+            token = _root.set((int(tracing.trace_id(name), 16), int(tracing.root_span_id(name), 16)))
+            about = {"hiper.trajectory_id": name}
+            self._otel.start_span("task", Context(), SpanKind.PRODUCER, about).end()
+            _root.reset(token)
+
+    def trajectory(
+        self, name: str, trajectory_id: str, carried: str, attributes: Attributes
+    ) -> AbstractContextManager[None]:
+        """See `hiper.tracing.trajectory`."""
+        parent = self._parent(trajectory_id, carried)
+        if parent is None:
+            return _NOTHING
+        about = {"hiper.trajectory_id": trajectory_id, **attributes}
+        return self._entered(name, parent, SpanKind.CONSUMER, about)
+
+    def span(self, name: str, kind: Kind, attributes: Attributes) -> AbstractContextManager[None]:
+        """See `hiper.tracing.span`."""
+        current = trace.get_current_span()
+        if not current.is_recording():
+            return _NOTHING
+        return self._entered(name, current.get_span_context(), SpanKind[kind.value], attributes)
+
+    @contextmanager
+    def batch(self, name: str, batch_id: str, carried: Mapping[str, str]) -> Iterator[None]:
+        """See `hiper.tracing.batch`."""
+        found = {member: self._parent(member, header) for member, header in carried.items()}
+        parents = {member: parent for member, parent in found.items() if parent is not None}
+        if not parents:
+            yield
+            return
+        about: Attributes = {"hiper.batch_id": batch_id, "hiper.members": len(carried)}
+        links = [Link(parent) for parent in parents.values()]
+        with ExitStack() as stack:
+            whole = stack.enter_context(
+                self._otel.start_as_current_span(f"{name} batch", Context(), SpanKind.CONSUMER, about, links)
+            )
+            link = [Link(whole.get_span_context())]
+            spans = {
+                member: self._otel.start_span(
+                    name, _under(parent), SpanKind.CONSUMER, {"hiper.trajectory_id": member, **about}, link
+                )
+                for member, parent in parents.items()
+            }
+            stack.enter_context(_ended_together(list(spans.values())))
+            stack.enter_context(_set(_members, {member: one.get_span_context() for member, one in spans.items()}))
+            yield
+
+    @contextmanager
+    def served(self, method: str, traceparents: Sequence[str]) -> Iterator[None]:
+        """See `hiper.tracing.served`."""
+        parents = [parent for header in traceparents if (parent := _read(header)) is not None]
+        service, _, name = method.strip("/").rpartition("/")
+        about: Attributes = {
+            "rpc.system": "grpc",
+            "rpc.service": service,
+            "rpc.method": name,
+            "hiper.traces": len(parents),
+        }
+        spans = [self._otel.start_span(method.strip("/"), _under(parent), SpanKind.SERVER, about) for parent in parents]
+        with _ended_together(spans):
+            yield
+
+    def note(self, attributes: Attributes) -> None:
+        """See `hiper.tracing.note`."""
+        trace.get_current_span().set_attributes(attributes)
+
+    def traceparent(self, trajectory_id: str) -> str:
+        """See `hiper.tracing.traceparent`."""
+        current = trace.get_current_span()
+        context = current.get_span_context() if current.is_recording() else None
+        if trajectory_id:
+            if context is None or context.trace_id != int(tracing.trace_id(trajectory_id), 16):
+                context = self._parent(trajectory_id, "")
+            context = _members.get().get(trajectory_id, context)
+        return _write(context) if context is not None else ""
+
+    def on_behalf(self, traceparents: Sequence[str]) -> AbstractContextManager[None]:
+        """See `hiper.tracing.on_behalf`."""
+        return _set(_callers, tuple(header for header in traceparents if header))
+
+    def callers(self) -> Sequence[str]:
+        """See `hiper.tracing.callers`."""
+        named = _callers.get()
+        if named is not None:
+            return named
+        current = self.traceparent("")
+        return (current,) if current else ()
+
+    @contextmanager
+    def _entered(self, name: str, parent: SpanContext, kind: SpanKind, about: Attributes) -> Iterator[None]:
+        with (
+            self._otel.start_as_current_span(name, _under(parent), kind, about),
+            bound_contextvars(trace_id=f"{parent.trace_id:032x}"),
+        ):
+            yield
+
+    def _parent(self, trajectory_id: str, carried: str) -> SpanContext | None:
+        """The span a new one of this trajectory belongs under; None if it is not traced."""
+        own = int(tracing.trace_id(trajectory_id), 16)
+        given = _read(carried)
+        if given is not None and given.trace_id == own:
+            return given
+        if not tracing.is_sampled(trajectory_id, self._ratio):
+            return None
+        return _context(own, int(tracing.root_span_id(trajectory_id), 16))
+
+
+class SpanQueue(SpanProcessor):
+    """Spans on their way out: a bounded queue and a thread, so that no collector, slow or dead, is ever waited for.
+
+    Every span counts once in `hiper_tracing_spans_total`, as exported, failed or dropped.
+    """
+
+    def __init__(self, exporter: SpanExporter, room: int) -> None:
+        self._exporter = exporter
+        self._waiting: queue.Queue[ReadableSpan] = queue.Queue(room)
+        self._closing = threading.Event()
+        self._healthy = True
+        self._log = structlog.get_logger()
+        self._reason = _LastWords()
+        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        self._thread.start()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a finished span."""
+        try:
+            self._waiting.put_nowait(span)
+        except queue.Full:
+            _count("dropped", 1)
+
+    def shutdown(self) -> None:
+        """Export what waits, for a moment, if the collector was there last time."""
+        self._closing.set()
+        self._thread.join(_CLOSE_S if self._healthy else 0.0)
+        self._exporter.shutdown()
+        _count("dropped", self._waiting.qsize())
+
+    def _run(self) -> None:
+        while not self._closing.wait(_GATHER_S):
+            self._export_waiting()
+        self._export_waiting()
+
+    def _export_waiting(self) -> None:
+        while (self._healthy or not self._closing.is_set()) and (spans := list(self._next())):
+            self._export(spans)
+
+    def _next(self) -> Iterator[ReadableSpan]:
+        for _ in range(_SPANS_PER_EXPORT):
+            try:
+                yield self._waiting.get_nowait()
+            except queue.Empty:
+                return
+
+    def _export(self, spans: Sequence[ReadableSpan]) -> None:
+        try:
+            exported = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the run goes on without these spans
+            self._reason.text, exported = f"{type(error).__name__}: {error}", False
+        _count("exported" if exported else "failed", len(spans))
+        if exported and not self._healthy:
+            self._log.info("traces are exported again")
+        elif self._healthy and not exported:
+            self._log.warning("traces are lost until the collector is back", error=self._reason.text)
+        self._healthy = exported
+
+
+class _LastWords(logging.Handler):
+    """Keeps what the exporters say instead of printing it: theirs is the only word on why an export failed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = ""
+        logger = logging.getLogger("opentelemetry")
+        logger.handlers, logger.propagate = [self], False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but for the root of a trajectory's trace."""
+
+    def generate_trace_id(self) -> int:
+        root = _root.get()
+        return root[0] if root else super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        root = _root.get()
+        return root[1] if root else super().generate_span_id()
+
+
+def _exporter(settings: TracingSettings) -> SpanExporter:
+    """The standard exporter; what `settings` leave open it reads from the standard variables."""
+    protocol = settings.protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        return OTLPSpanExporter(endpoint=settings.endpoint, timeout=settings.timeout_s)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+
+    endpoint = f"{settings.endpoint.rstrip('/')}/v1/traces" if settings.endpoint else None
+    return HttpExporter(endpoint=endpoint, timeout=settings.timeout_s)
+
+
+@contextmanager
+def _ended_together(spans: Sequence[Span]) -> Iterator[None]:
+    """End the spans with the body, as failed if it fails."""
+    try:
+        yield
+    except Exception as error:
+        for span in spans:
+            span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        raise
+    finally:
+        for span in spans:
+            span.end()
+
+
+@contextmanager
+def _set(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def _context(trace_id: int, span_id: int) -> SpanContext:
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+
+def _under(parent: SpanContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+
+
+def _write(context: SpanContext) -> str:
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+
+def _read(header: str) -> SpanContext | None:
+    """Read a `traceparent`; None if it is none, or says that its trace is not recorded."""
+    found = _TRACEPARENT.fullmatch(header)
+    if found is None or not int(found[3], 16) & TraceFlags.SAMPLED:
+        return None
+    return _context(int(found[1], 16), int(found[2], 16))
+
+
+def _count(result: str, spans: int) -> None:
+    if spans:
+        counter("tracing_spans_total").labels(result=result).inc(spans)
