@@ -15,10 +15,9 @@ from transformers import PreTrainedModel
 
 from hiper.config.sections import LoraSettings
 from hiper.errors import ConfigError
-from services.learner.model import Actor
-from services.learner.packing import PackedBatch
+from services.learner.packing import PackedBatch, Policy
 
-__all__ = ["BaseActor", "LoraLinear", "add_lora", "merged_tensors"]
+__all__ = ["LoraLinear", "add_lora", "merged_tensors", "without_adapters"]
 
 
 class LoraLinear(nn.Module):
@@ -46,13 +45,14 @@ class LoraLinear(nn.Module):
         return self.base.weight + (self.scale * self.lora_b @ self.lora_a).to(self.base.weight.dtype)
 
 
-class BaseActor(Actor):
-    """A policy without its adapters: the reference that needs no second copy of the weights."""
+def without_adapters(model: PreTrainedModel, policy: Policy) -> Policy:
+    """Return what `policy`, which runs `model`, is without the adapters: a reference without weights of its own."""
 
-    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """As `Actor`."""
-        with _adapters_off(self.model):
-            return super().forward(batch)
+    def reference(batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        with _adapters_off(model):
+            return policy(batch)
+
+    return reference
 
 
 def add_lora(model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:

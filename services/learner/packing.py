@@ -6,7 +6,7 @@ length so that they hold nearly the same number of tokens: on several ranks, tho
 same time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["PackedBatch", "TokenRow", "micro_batches", "minibatches", "pack"]
+__all__ = ["PackedBatch", "Policy", "TokenRow", "micro_batches", "minibatches", "pack"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,10 @@ class PackedBatch:
     """[B] index of the last prompt token: V_high and V_switch are read there."""
     low_read: Tensor
     """[B] index V_low is read at."""
+
+
+Policy = Callable[[PackedBatch], tuple[Tensor, Tensor]]
+"""Log-probabilities and entropies [R] of the responses of a batch."""
 
 
 def pack(rows: Sequence[TokenRow], device: torch.device) -> PackedBatch:

@@ -1,7 +1,7 @@
 """Rows through a model: packed, in micro-batches, this rank's share of them."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,13 +13,9 @@ from torch import Tensor
 
 from hiper.config.sections import LearnerSettings
 from services.learner.backend import Ranks
-from services.learner.packing import PackedBatch, TokenRow, micro_batches, pack
+from services.learner.packing import PackedBatch, Policy, TokenRow, micro_batches, pack
 
-__all__ = ["Interrupted", "MicroBatch", "Passes", "Policy"]
-
-
-Policy = Callable[[PackedBatch], tuple[Tensor, Tensor]]
-"""Log-probabilities and entropies [R] of the responses of a batch."""
+__all__ = ["Interrupted", "MicroBatch", "Passes"]
 
 
 class Interrupted(Exception):  # noqa: N818 - an expected turn of events, handled by `Trainer.update`
@@ -61,13 +57,13 @@ class Passes:
             yield MicroBatch(chosen, batch, last=number == len(own) - 1, counts=len(part) > 0)
 
     @torch.no_grad()
-    def logprobs(self, actor: Policy, rows: Sequence[TokenRow]) -> list[Tensor]:
+    def logprobs(self, policy: Policy, rows: Sequence[TokenRow]) -> list[Tensor]:
         """Return, row by row, [R] log-probabilities of the response."""
         sizes = [len(row.response) for row in rows]
         found = [torch.zeros(size, device=self.device) for size in sizes]
         for micro in self.over(rows, np.arange(len(rows))):
             with self.autocast():
-                logprobs, _ = actor(micro.batch)
+                logprobs, _ = policy(micro.batch)
             if micro.counts:
                 for i, own in zip(micro.indices, torch.split(logprobs, [sizes[i] for i in micro.indices]), strict=True):
                     found[i] = own

@@ -27,10 +27,10 @@ from services.learner import speed
 from services.learner.actor_update import ActorUpdate, ActorWork, with_effective_share
 from services.learner.backend import Ranks, make_backend
 from services.learner.critic_update import CriticUpdate
-from services.learner.lora import BaseActor
+from services.learner.lora import without_adapters
 from services.learner.mismatch import MismatchWatch
 from services.learner.model import HEADS, Actor, Critic
-from services.learner.packing import TokenRow
+from services.learner.packing import Policy, TokenRow
 from services.learner.passes import Interrupted, Passes
 from services.learner.rows import TrainRow
 from services.learner.speed import Shape
@@ -69,9 +69,9 @@ class Trainer:
         self._seed = seed
         self._interrupted = threading.Event()
         self._passes = Passes(settings, self.device, ranks or Ranks(), self._interrupted)
-        self._reference = _reference(models)
         actor = Actor(models.actor, models.temperature)
         self.trained = {"actor": make_backend(actor, models.actor, settings.actor, settings)}
+        self._reference = self._reference_of(models)
         if models.critic is not None:
             self.trained["critic"] = make_backend(models.critic, models.critic, settings.critic, settings)
         self._mismatch = MismatchWatch(settings.off_policy)
@@ -195,6 +195,11 @@ class Trainer:
         reference = None if self._reference is None else self._passes.logprobs(self._reference, tokens)
         return ActorWork(rows, own if recomputes else behaviour, behaviour, reference)
 
+    def _reference_of(self, models: Models) -> Policy | None:
+        if models.reference is models.actor:
+            return without_adapters(models.actor, self.trained["actor"].forward)
+        return None if models.reference is None else Actor(models.reference, models.temperature)
+
     def _stepper(self, name: str, tally: Tally) -> Callable[[], None]:
         """Steps of a model, counted; one whose gradient is not finite is skipped, counted and logged."""
 
@@ -224,13 +229,6 @@ class Trainer:
             shape = Shape.of(self.critic.backbone)
             total += 3 * settings.critic.epochs * shape.forward_flops(prefixes, with_output=False)
         return total
-
-
-def _reference(models: Models) -> Actor | None:
-    if models.reference is None:
-        return None
-    kind = BaseActor if models.reference is models.actor else Actor
-    return kind(models.reference, models.temperature)
 
 
 @contextmanager
