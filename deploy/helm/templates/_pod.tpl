@@ -176,10 +176,8 @@ envFrom:
 {{/* Takes [root, user]. */}}
 {{- define "hiper.pod.brokerEnv" -}}
 {{- $root := index . 0 -}}
-- name: BROKER_PASSWORD
-  valueFrom:
-    secretKeyRef: {name: {{ include "hiper.brokerSecret" $root }}, key: {{ include "hiper.brokerKey" . }}}
 - {name: HIPER_BROKER__URL, value: {{ include "hiper.brokerUrl" . | quote }}}
+- {name: HIPER_BROKER__PASSWORD_FILE, value: /etc/hiper/broker/password}
 {{- end -}}
 
 {{- define "hiper.pod.probes" -}}
@@ -243,8 +241,11 @@ exec:
 - {name: tls, mountPath: /etc/hiper/tls, readOnly: true}
 {{- end }}
 {{- end }}
-{{- if and .user (include "hiper.brokerCa" $root) }}
+{{- if .user }}
+- {name: broker-password, mountPath: /etc/hiper/broker, readOnly: true}
+{{- if include "hiper.brokerCa" $root }}
 - {name: broker-ca, mountPath: /etc/hiper/broker-ca, readOnly: true}
+{{- end }}
 {{- end }}
 {{- if .run }}
 - {name: run, mountPath: {{ include "hiper.runDir" $root }}{{ if eq .run "ro" }}, readOnly: true{{ end }}}
@@ -283,9 +284,8 @@ exec:
   secret: {secretName: {{ include "hiper.tlsSecret" $root }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
-{{- if and .user (include "hiper.brokerCa" $root) }}
-- name: broker-ca
-  secret: {secretName: {{ include "hiper.brokerCa" $root }}, defaultMode: 0440}
+{{- with .user }}
+{{ include "hiper.pod.brokerVolumes" (list $root .) }}
 {{- end }}
 {{- if .run }}
 - name: run
@@ -313,6 +313,20 @@ exec:
 {{- end }}
 {{- with concat (default list .volumes) .values.extraVolumes }}
 {{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* What a pod needs to log in to the broker: one user's password, and the authority of the server. Takes [root, user]. */}}
+{{- define "hiper.pod.brokerVolumes" -}}
+{{- $root := index . 0 -}}
+- name: broker-password
+  secret:
+    secretName: {{ include "hiper.brokerSecret" $root }}
+    defaultMode: 0440
+    items: [{key: {{ include "hiper.brokerKey" . }}, path: password}]
+{{- with include "hiper.brokerCa" $root }}
+- name: broker-ca
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 

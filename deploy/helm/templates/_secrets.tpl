@@ -21,15 +21,15 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Takes [root, user]. The password stands in as a variable of the same container: it is in no object but its Secret. */}}
+{{/* Takes [root, user]. Without the password, which is read from a file. */}}
 {{- define "hiper.brokerUrl" -}}
 {{- $root := index . 0 -}}
 {{- $user := index . 1 -}}
 {{- $external := $root.Values.externalBroker -}}
 {{- if $root.Values.broker.enabled -}}
-redis://{{ $user }}:$(BROKER_PASSWORD)@{{ include "hiper.host" (list $root "broker") }}:6379/0
+redis://{{ $user }}@{{ include "hiper.host" (list $root "broker") }}:6379/0
 {{- else -}}
-{{ ternary "rediss" "redis" $external.tls.enabled }}://{{ default $user $external.username }}:$(BROKER_PASSWORD)@{{ $external.host }}:{{ $external.port }}/0
+{{ ternary "rediss" "redis" $external.tls.enabled }}://{{ default $user $external.username }}@{{ $external.host }}:{{ $external.port }}/0
 {{- if and $external.tls.enabled $external.tls.caSecret }}?ssl_ca_certs=/etc/hiper/broker-ca/ca.crt{{ end -}}
 {{- end -}}
 {{- end -}}

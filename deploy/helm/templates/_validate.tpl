@@ -18,6 +18,7 @@
 {{- end -}}
 {{- range $path, $instead := dict
       "broker.url" "a password belongs into a Secret: use externalBroker"
+      "broker.password_file" "use broker.existingSecret or externalBroker.existingSecret"
       "broker.appendfsync" "set broker.appendfsync"
       "broker.maxmemory_mb" "set broker.maxmemory"
       "broker.allow_data_loss" "set broker.allowDataLoss"

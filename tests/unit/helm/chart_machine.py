@@ -20,7 +20,7 @@ from hiper.supervisor.probe import http_get
 _LISTENER = re.compile(r"0\.0\.0\.0:(\d+)")
 _PEER = re.compile(r"demo-hiper-([a-z-]+)\.ml\.svc\.cluster\.local:(\d+)")
 _PLACE = re.compile(r"(?<![\w.])(/etc/hiper|/var/lib/hiper|/tmp|/cache)(?![\w.])")
-_USER = re.compile(r"redis://([a-z]+):")
+_PASSWORD = "/etc/hiper/broker/password"
 
 
 class Machine:
@@ -47,10 +47,14 @@ class Machine:
         """`text` of a manifest, as it is here."""
         text = _LISTENER.sub(lambda found: f"0.0.0.0:{self.ports.port(f'{pod.component}/{found[1]}')}", text)
         text = _PEER.sub(lambda found: self.address(found[1], found[2]), text)
-        if (user := _USER.match(text)) is not None and self.broker is not None:
-            text = text.replace("$(BROKER_PASSWORD)", self.broker.passwords[user[1]])
         text = text.replace("$(POD_NAME)", f"{pod.owner}-0")
-        return _PLACE.sub(str(self.folder), text)
+        return _PLACE.sub(str(self.folder), self._password_of(pod) if text == _PASSWORD else text)
+
+    def _password_of(self, pod: Pod) -> str:
+        """The file a pod is given, one for each pod here."""
+        (item,) = pod.volume("broker-password")["secret"]["items"]
+        assert item["path"] == _PASSWORD.rpartition("/")[2]
+        return f"/etc/hiper/users/{item['key']}"
 
     def command(self, pod: Pod, container: Tree) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a container."""

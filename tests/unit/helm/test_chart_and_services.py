@@ -62,16 +62,21 @@ def test_a_service_logs_in_as_itself(spec: ServiceSpec) -> None:
     pod = pod_of(spec)
     if BROKER_URL in spec.reads:
         user = spec.broker_user or spec.name
-        assert pod.variables[BROKER_URL].startswith(f"redis://{user}:$(BROKER_PASSWORD)@demo-hiper-broker.ml.svc.")
-        assert pod.variables["BROKER_PASSWORD"]["secretKeyRef"] == {"name": "demo-hiper-broker-users", "key": user}
+        assert pod.variables[BROKER_URL].startswith(f"redis://{user}@demo-hiper-broker.ml.svc.")
+        secret = pod.volume("broker-password")["secret"]
+        assert (secret["secretName"], secret["items"]) == (
+            "demo-hiper-broker-users",
+            [{"key": user, "path": "password"}],
+        )
 
 
 @by_service
-def test_a_password_is_set_before_the_variable_that_holds_it(spec: ServiceSpec) -> None:
-    """Kubernetes replaces `$(NAME)` by variables above only."""
-    order = [item["name"] for item in pod_of(spec).main["env"]]
-    if BROKER_URL in order:
-        assert order.index("BROKER_PASSWORD") < order.index(BROKER_URL)
+def test_a_password_is_a_file_and_in_no_variable(spec: ServiceSpec) -> None:
+    pod = pod_of(spec)
+    if BROKER_URL in spec.reads:
+        path = pod.variables["HIPER_BROKER__PASSWORD_FILE"]
+        assert pod.mounts[path.rpartition("/")[0]]["name"] == "broker-password"
+    assert "secretKeyRef" not in str(pod.main["env"])
 
 
 @by_service

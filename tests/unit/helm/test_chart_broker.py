@@ -193,24 +193,33 @@ def test_an_external_broker_is_reached_over_tls_with_its_authority() -> None:
     assert rendered.components("StatefulSet") == {"learner"}
     for component in ("rollout", "reward", "hae", "learner", "control"):
         pod = rendered.pod(component)
-        url = "rediss://hiper:$(BROKER_PASSWORD)@broker.example.com:6380/0?ssl_ca_certs=/etc/hiper/broker-ca/ca.crt"
+        url = "rediss://hiper@broker.example.com:6380/0?ssl_ca_certs=/etc/hiper/broker-ca/ca.crt"
         assert pod.variables["HIPER_BROKER__URL"] == url
-        assert pod.variables["BROKER_PASSWORD"]["secretKeyRef"] == {"name": "managed-broker", "key": "password"}
+        assert pod.volume("broker-password")["secret"]["secretName"] == "managed-broker"
+        assert pod.volume("broker-password")["secret"]["items"] == [{"key": "password", "path": "password"}]
         assert pod.volume("broker-ca")["secret"]["secretName"] == "managed-broker-ca"
 
 
 def test_an_external_broker_may_have_a_user_per_service() -> None:
     rendered = render(merged(EXTERNAL, values_at("externalBroker.username", "")))
-    assert rendered.pod("hae").variables["HIPER_BROKER__URL"].startswith("rediss://hae:")
-    assert rendered.pod("hae").variables["BROKER_PASSWORD"]["secretKeyRef"]["key"] == "hae"
+    assert rendered.pod("hae").variables["HIPER_BROKER__URL"].startswith("rediss://hae@")
+    assert rendered.pod("hae").volume("broker-password")["secret"]["items"] == [{"key": "hae", "path": "password"}]
 
 
 def test_an_external_broker_without_tls() -> None:
     rendered = render(merged(EXTERNAL, {"externalBroker": {"tls": {"enabled": False, "caSecret": ""}}}))
     url = rendered.pod("reward").variables["HIPER_BROKER__URL"]
-    assert url == "redis://hiper:$(BROKER_PASSWORD)@broker.example.com:6380/0"
+    assert url == "redis://hiper@broker.example.com:6380/0"
 
 
 def test_a_managed_server_that_hides_its_settings_is_trusted_if_told() -> None:
     assert render(EXTERNAL).config["broker"]["assume_settings"] is True
     assert "has one broker" in refusal(merged(EXTERNAL, values_at("broker.enabled", True)))
+
+
+def test_the_broker_of_compose_differs_in_places_and_memory_only() -> None:
+    def settings(text: str) -> dict[str, str]:
+        lines = [line.partition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+        return {name: value for name, _, value in lines if name not in ("aclfile", "dir", "maxmemory")}
+
+    assert settings((CHART.parent / "broker/broker.conf").read_text()) == settings(rendered_conf())

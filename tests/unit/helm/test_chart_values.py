@@ -434,7 +434,7 @@ def test_helm_test_asks_everybody_and_is_cleaned_up() -> None:
         assert found.metadata["annotations"]["helm.sh/hook"] == "test"
         assert found.metadata["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
         assert found.spec["restartPolicy"] == "Never"
-    assert trajectory.variables["HIPER_BROKER__URL"].startswith("redis://observer:")
+    assert trajectory.variables["HIPER_BROKER__URL"].startswith("redis://observer@")
     assert not [found for found in render(values_at("test.enabled", False)).pods if found.kind == "Pod"]
 
 
@@ -521,7 +521,7 @@ def test_control_serves_its_api_with_a_token_from_a_file() -> None:
 
 def test_control_logs_in_as_the_operator_and_reads_the_run() -> None:
     control = render().pod("control")
-    assert control.variables["HIPER_BROKER__URL"].startswith("redis://operator:")
+    assert control.variables["HIPER_BROKER__URL"].startswith("redis://operator@")
     assert control.mounts["/var/lib/hiper/run"]["readOnly"] is True
 
 
