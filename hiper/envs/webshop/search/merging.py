@@ -33,7 +33,7 @@ Block = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint64]]
 def build_index(folder: Path, documents: Iterable[Document], *, run_postings: int = _RUN_POSTINGS) -> None:
     """Write the index of `documents`, which are numbered from 0 as they come, to `folder`, which must not exist.
 
-    Takes about 100 bytes of memory for each of `run_postings` postings, and 70 bytes a document.
+    Takes some 150 bytes of memory for each of `run_postings` postings, and 70 bytes a document.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
