@@ -1,5 +1,6 @@
 {{/* The pod of every HiPER service. Takes a dict:
      root, component   what for
+     role              name of the main container
      values            of the component, defaults filled in
      args              of the program, if the values give none
      command           instead of the values' one
@@ -15,6 +16,8 @@
      data              `data` values of an environment family, or empty
      env, volumes, mounts, initContainers   further ones, as in a pod
      readiness         http (default) or grpc
+     pause             it is called by others: its end waits until they have left
+     account           template that names its service account, if not the one without rights
      nodes             of how many nodes it is one
      firstPod          the one its Service leads to
      config            its run file, if it has one of its own: pods are replaced when it changes */}}
@@ -229,175 +232,4 @@ exec:
 {{- $_ := set $resources "limits" (merge (dict .gpu.resourceName .gpu.count) (default dict $resources.limits)) -}}
 {{- end -}}
 {{- toYaml $resources -}}
-{{- end -}}
-
-{{- define "hiper.pod.mounts" -}}
-{{- $root := .root -}}
-- {name: config, mountPath: /etc/hiper/config, readOnly: true}
-- {name: tmp, mountPath: /tmp}
-{{- if or .grpc .reads }}
-- {name: grpc-token, mountPath: /etc/hiper/grpc, readOnly: true}
-{{- if $root.Values.tls.enabled }}
-- {name: tls, mountPath: /etc/hiper/tls, readOnly: true}
-{{- end }}
-{{- end }}
-{{- if .user }}
-- {name: broker-password, mountPath: /etc/hiper/broker, readOnly: true}
-{{- if include "hiper.brokerCa" $root }}
-- {name: broker-ca, mountPath: /etc/hiper/broker-ca, readOnly: true}
-{{- end }}
-{{- end }}
-{{- if .run }}
-- {name: run, mountPath: {{ include "hiper.runDir" $root }}{{ if eq .run "ro" }}, readOnly: true{{ end }}}
-{{- end }}
-{{- if .gpuCaches }}
-- {name: cache, mountPath: /cache}
-{{- if $root.Values.secrets.huggingface.existingSecret }}
-- {name: huggingface, mountPath: /etc/hiper/huggingface, readOnly: true}
-{{- end }}
-{{- end }}
-{{- if and .models $root.Values.storage.models.existingClaim }}
-- {name: models, mountPath: /models, readOnly: true}
-{{- end }}
-{{- if .values.gpu.count }}
-- {name: shm, mountPath: /dev/shm}
-{{- end }}
-{{- if and .data .data.existingClaim }}
-- {name: data, mountPath: {{ .data.mountPath }}, readOnly: true}
-{{- end }}
-{{- with concat (default list .mounts) .values.extraVolumeMounts }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-
-{{- define "hiper.pod.volumes" -}}
-{{- $root := .root -}}
-- name: config
-  configMap: {name: {{ include "hiper.name" (list $root "config") }}}
-- name: tmp
-  emptyDir: {sizeLimit: 2Gi}
-{{- if or .grpc .reads }}
-- name: grpc-token
-  secret: {secretName: {{ include "hiper.tokenSecret" (list $root "grpc") }}, defaultMode: 0440}
-{{- if $root.Values.tls.enabled }}
-- name: tls
-  secret: {secretName: {{ include "hiper.tlsSecret" $root }}, defaultMode: 0440}
-{{- end }}
-{{- end }}
-{{- with .user }}
-{{ include "hiper.pod.brokerVolumes" (list $root .) }}
-{{- end }}
-{{- if .run }}
-- name: run
-  persistentVolumeClaim: {claimName: {{ include "hiper.runClaim" $root }}}
-{{- end }}
-{{- if .gpuCaches }}
-- name: cache
-  emptyDir: {}
-{{- with $root.Values.secrets.huggingface.existingSecret }}
-- name: huggingface
-  secret: {secretName: {{ . }}, defaultMode: 0440}
-{{- end }}
-{{- end }}
-{{- if and .models $root.Values.storage.models.existingClaim }}
-- name: models
-  persistentVolumeClaim: {claimName: {{ $root.Values.storage.models.existingClaim }}, readOnly: true}
-{{- end }}
-{{- if .values.gpu.count }}
-- name: shm
-  emptyDir: {medium: Memory, sizeLimit: {{ .values.gpu.shmSize }}}
-{{- end }}
-{{- if and .data .data.existingClaim }}
-- name: data
-  persistentVolumeClaim: {claimName: {{ .data.existingClaim }}, readOnly: true}
-{{- end }}
-{{- with concat (default list .volumes) .values.extraVolumes }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-
-{{/* What a pod needs to log in to the broker: one user's password, and the authority of the server. Takes [root, user]. */}}
-{{- define "hiper.pod.brokerVolumes" -}}
-{{- $root := index . 0 -}}
-- name: broker-password
-  secret:
-    secretName: {{ include "hiper.brokerSecret" $root }}
-    defaultMode: 0440
-    items: [{key: {{ include "hiper.brokerKey" . }}, path: password}]
-{{- with include "hiper.brokerCa" $root }}
-- name: broker-ca
-  secret: {secretName: {{ . }}, defaultMode: 0440}
-{{- end }}
-{{- end -}}
-
-{{- define "hiper.runClaim" -}}
-{{- default (include "hiper.name" (list . "run")) .Values.storage.run.existingClaim -}}
-{{- end -}}
-
-{{/* Secret with the broker's authority, if it needs one. */}}
-{{- define "hiper.brokerCa" -}}
-{{- if not .Values.broker.enabled }}{{ .Values.externalBroker.tls.caSecret }}{{ end -}}
-{{- end -}}
-
-{{- define "hiper.account" -}}
-{{- if .Values.serviceAccount.create }}{{ include "hiper.fullname" . | trunc 63 | trimSuffix "-" }}{{ else }}{{ default "default" .Values.serviceAccount.name }}{{ end -}}
-{{- end -}}
-
-{{- define "hiper.controlAccount" -}}
-{{- if .Values.serviceAccount.create }}{{ include "hiper.name" (list . "control") }}{{ else }}{{ default "default" .Values.serviceAccount.name }}{{ end -}}
-{{- end -}}
-
-{{/* A Deployment around such a pod; takes its dict. */}}
-{{- define "hiper.deployment" -}}
-{{- $id := list .root .component -}}
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  {{- include "hiper.metadata" $id | nindent 2 }}
-spec:
-  {{- if not .values.autoscaling.enabled }}
-  replicas: {{ .values.replicaCount }}
-  {{- end }}
-  {{- if .values.gpu.count }}
-  # No GPU waits idle for a new pod: an old one goes first.
-  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}
-  {{- end }}
-  selector:
-    matchLabels:
-      {{- include "hiper.selector" $id | nindent 6 }}
-  template:
-    {{- include "hiper.pod" . | nindent 4 }}
-{{- end -}}
-
-{{/* A Service, without an address of its own where clients must see the pods. Takes the pod's dict. */}}
-{{- define "hiper.service" -}}
-{{- $id := list .root .component -}}
-apiVersion: v1
-kind: Service
-metadata:
-  {{- include "hiper.metadata" (append $id .values.service.annotations) | nindent 2 }}
-spec:
-  {{- if not .apiPort }}
-  clusterIP: None
-  {{- end }}
-  {{- if .publishNotReady }}
-  publishNotReadyAddresses: true
-  {{- end }}
-  selector:
-    {{- include "hiper.selector" $id | nindent 4 }}
-    {{- with .firstPod }}
-    # The first of several speaks for all of them.
-    statefulset.kubernetes.io/pod-name: {{ . }}
-    {{- end }}
-  ports:
-    - {name: http, port: 8080, targetPort: http}
-    {{- if .grpc }}
-    - {name: grpc, port: 50051, targetPort: grpc, appProtocol: grpc}
-    {{- end }}
-    {{- if .servesWeights }}
-    - {name: weights, port: 8085, targetPort: weights}
-    {{- end }}
-    {{- with .apiPort }}
-    - {name: api, port: {{ . }}, targetPort: api}
-    {{- end }}
 {{- end -}}
