@@ -11,7 +11,7 @@ __all__ = ["find_recipe"]
 def find_recipe(name: str) -> Path:
     """Return the path of a run file given as a path or as the name of a file in `configs/`."""
     given = Path(name)
-    if given.suffix or given.exists():
+    if given.suffix in (".yaml", ".yml", ".json") or len(given.parts) > 1 or given.exists():
         return given
     folders = [Path.cwd() / "configs", Path(hiper.__file__).resolve().parent.parent / "configs"]
     for folder in folders:
