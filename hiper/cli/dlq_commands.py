@@ -1,6 +1,5 @@
 """`hiper dlq list|show|replay|purge`: the dead letters of a run."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from hiper.cli.output import Format, FormatOption, emit, message
-from hiper.errors import DataError, RunStateError
+from hiper.cli.run_broker import ask_broker
+from hiper.errors import DataError
 
 __all__ = ["app"]
 
@@ -55,23 +55,9 @@ def purge(entry_id: EntryId, run_dir: RunDir = Path("runs/demo"), yes: Yes = Fal
 
 
 def _with_letters(run_dir: Path, ask: Callable[[Any], Awaitable[T]]) -> T:
-    return asyncio.run(_ask(run_dir, ask))
+    from hiper.streams import DeadLetters
 
-
-async def _ask(run_dir: Path, ask: Callable[[Any], Awaitable[T]]) -> T:
-    from hiper.config import load_config
-    from hiper.embedded_broker import running_url
-    from hiper.streams import Broker, DeadLetters
-
-    if not (run_dir / "config.json").exists():
-        raise RunStateError(f"{run_dir} holds no run", "give --run-dir the folder of a run that is up")
-    config = load_config(run_dir / "config.json")
-    settings = config.broker.model_copy(update={"unavailable_timeout_s": 3.0})
-    if settings.url is None:
-        settings = settings.model_copy(update={"url": running_url(run_dir / "broker")})
-    async with await Broker.connect(settings, config.run, "dlq") as broker:
-        await broker.join_run(3.0)
-        return await ask(DeadLetters(broker))
+    return ask_broker(run_dir, lambda broker: ask(DeadLetters(broker)))
 
 
 def _tree(letter: Any) -> dict[str, Any]:

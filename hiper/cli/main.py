@@ -21,6 +21,7 @@ from hiper.cli import (
     hae_commands,
     init_command,
     metrics_commands,
+    request_commands,
     run_commands,
     service_commands,
 )
@@ -52,6 +53,7 @@ app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(metrics_commands.app, name="metrics")
+app.add_typer(request_commands.app, name="run")
 
 
 @app.command()

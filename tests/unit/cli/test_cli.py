@@ -97,7 +97,9 @@ COMMANDS = [
     ("env", "panels"), ("env", "panel", "make"), ("env", "panel", "check"), ("env", "export"), ("hae", "serve"),
     ("hae", "compute"),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("dlq", "list"), ("dlq", "show"),
-    ("dlq", "replay"), ("dlq", "purge"),
+    ("dlq", "replay"), ("dlq", "purge"), ("control",), ("metrics", "list"), ("metrics", "docs"),
+    ("metrics", "dashboards"), ("metrics", "prometheus"), ("run", "show"), ("run", "pause"), ("run", "resume"),
+    ("run", "stop"), ("run", "evaluate"),
 ]  # fmt: skip
 
 
