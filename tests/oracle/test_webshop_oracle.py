@@ -5,16 +5,14 @@ Needs a checkout of the original, named by `HIPER_WEBSHOP_ORIGINAL`, and an inte
 recorded. `ORACLE_SEED` draws other episodes, `ORACLE_EPISODES` and `ORACLE_PURCHASES` more of them.
 """
 
-import json
 import os
 import random
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import run_original
 
 from hiper.envs.webshop.catalogue import Catalogue, open_catalogue
 from hiper.envs.webshop.engine import WebShopEpisode
@@ -31,13 +29,11 @@ from hiper.envs.webshop.text import Observation
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("HIPER_DATA", ROOT / "../shared/data")) / "webshop"
 CHECKOUT = os.environ.get("HIPER_WEBSHOP_ORIGINAL", "")
-PYTHON = os.environ.get("HIPER_WEBSHOP_PYTHON", sys.executable)
 SEED = os.environ.get("ORACLE_SEED", "0")
 EPISODES = int(os.environ.get("ORACLE_EPISODES", "60"))
 PURCHASES = int(os.environ.get("ORACLE_PURCHASES", "1000"))
 PRODUCTS = 1000  # the original has no other small number
 STEPS = 15
-DEADLINE_S = 900
 JUNK = ("", "search", "search[]", "click[nothing]", "Click[buy now]", "look around", "search[a[b]]", "click[search]")
 
 pytestmark = [
@@ -83,15 +79,10 @@ def with_nouns(catalogue: Catalogue, answer: dict[str, Any]) -> Shop:
 
 
 def ask_original(folder: Path, files: ShopFiles, plays: list[Play], purchases: list[Purchase]) -> dict[str, Any]:
-    asked, answer = folder / "asked.json", folder / "answer.json"
     paths = {"items": files.items, "attributes": files.attributes, "human": files.human}
     task = {name: str(path) for name, path in paths.items()}
     task |= {"products": PRODUCTS, "seed": Seeds().prices, "plays": plays, "purchases": purchases}
-    asked.write_text(json.dumps(task))
-    command = [PYTHON, str(Path(__file__).with_name("webshop_original.py")), CHECKOUT, str(asked), str(answer)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(answer.read_text())
+    return run_original("webshop_original.py", folder, task, CHECKOUT)
 
 
 def draw_play(shop: Shop, rng: random.Random) -> Play:

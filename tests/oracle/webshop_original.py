@@ -13,16 +13,12 @@ installed, every alphabetic token of the blank English tokenizer that is no stop
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import types
 from pathlib import Path
 
-INDEXER = (
-    *("-m", "pyserini.index.lucene", "--collection", "JsonCollection", "--threads", "1"),
-    *("--generator", "DefaultLuceneDocumentGenerator", "--storePositions", "--storeDocvectors", "--storeRaw"),
-)
+from lucene_original import build_index
 
 
 class Tagged:
@@ -63,18 +59,12 @@ def load_original(checkout):
     return engine, goal, normalize, web_agent_text_env
 
 
-def build_index(products, folder):
-    """The original's documents, indexed as its scripts do. Returns the index's folder."""
-    (folder / "in").mkdir()
-    with (folder / "in" / "documents.jsonl").open("w") as file:
-        for product in products:
-            options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in product["options"].items())
-            texts = (product["Title"], product["Description"], product["BulletPoints"][0], options)
-            document = {"id": product["asin"], "contents": " ".join(texts).lower(), "product": product}
-            file.write(json.dumps(document) + "\n")
-    command = [sys.executable, *INDEXER, "--input", str(folder / "in"), "--index", str(folder / "index")]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(folder / "index")
+def documents(products):
+    """The original's documents, as its scripts write them."""
+    for product in products:
+        options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in product["options"].items())
+        texts = (product["Title"], product["Description"], product["BulletPoints"][0], options)
+        yield {"id": product["asin"], "contents": " ".join(texts).lower(), "product": product}
 
 
 def show(env, reward, done):
@@ -101,7 +91,7 @@ def main(checkout, asked_file, answer_file):
     engine.DEFAULT_ATTR_PATH, engine.HUMAN_ATTR_PATH = asked["attributes"], asked["human"]
     with tempfile.TemporaryDirectory() as folder:
         products, *_ = engine.load_products(asked["items"], asked["products"], human_goals=False)
-        index = build_index(products, Path(folder))
+        index = build_index(documents(products), Path(folder))
         environment.init_search_engine = lambda num_products: engine.LuceneSearcher(index)
         random.seed(asked["seed"])
         env = environment.WebAgentTextEnv(
