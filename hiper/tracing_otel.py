@@ -51,7 +51,7 @@ _callers: ContextVar[Sequence[str] | None] = ContextVar("callers", default=None)
 class Tracer:
     """Makes the spans of one process."""
 
-    def __init__(self, process: Process, ratio: float, spans: "SpanQueue") -> None:
+    def __init__(self, process: Process, ratio: float, spans: SpanProcessor) -> None:
         resource = Resource.create(
             {
                 "service.name": process.component,
