@@ -125,13 +125,16 @@ def _signature(files: ShopFiles) -> str:
 
 
 def build_once(folder: Path, build: Callable[[], None]) -> None:
-    """Call `build`, which makes `folder` whole or not at all, unless it is there: one process does, the others wait."""
+    """Call `build`, which makes `folder` whole or not at all, unless it is there: one process does, the others wait.
+
+    Raises `DataError` when it cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_suffix(".lock").open("wb")
+        with folder.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                build()
     except OSError as error:
-        raise DataError(f"{folder.parent}: cannot be written: {error.strerror}", "set HIPER_CACHE") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            build()
+        hint = "make room there, or set HIPER_CACHE to another folder"
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}", hint) from error

@@ -1,5 +1,6 @@
 """The index on the disk: built once, mapped by everybody, and never believed when it is damaged."""
 
+import errno
 import json
 import multiprocessing
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ import pytest
 from hiper.envs.webshop.catalogue import Catalogue, open_catalogue
 from hiper.envs.webshop.files import find_files
 from hiper.envs.webshop.generator import CatalogueSpec, write_catalogue
-from hiper.envs.webshop.search import CatalogueSearch, Document, SearchIndex, document_of
+from hiper.envs.webshop.search import CatalogueSearch, Document, SearchIndex, document_of, runs
 from hiper.envs.webshop.search.merging import build_index
-from hiper.errors import IntegrityError
+from hiper.errors import DataError, IntegrityError
 
 QUERY = "easy care lamp with blue shade"
 EAGER = ["vocabulary", "term_ends", "posting_ends", "saturations", "bounds", "checksums", "places"]
@@ -63,23 +64,29 @@ def test_it_is_built_at_the_first_search_and_then_mapped(cached: Catalogue) -> N
     assert (first.folder / "postings.bin").stat().st_mtime_ns == built
 
 
-def _search(catalogue: Path, answers: "multiprocessing.Queue[list[int]]") -> None:
-    opened = open_catalogue(find_files(catalogue / "data"), catalogue / "cache", small=0)
-    answers.put(CatalogueSearch(opened)(QUERY, 10))
+def _search(folder: Path) -> list[int]:
+    return CatalogueSearch(open_catalogue(find_files(folder / "data"), folder / "cache", small=0))(QUERY, 10)
 
 
 def test_processes_that_start_together_share_one_index(tmp_path: Path, cached: Catalogue) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers: multiprocessing.Queue[list[int]] = context.Queue()
-    processes = [context.Process(target=_search, args=(tmp_path, answers)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    found = [answers.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join(timeout=60)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        found = pool.map(_search, [tmp_path] * 2)
     assert found == [SearchIndex.build(map(document_of, cached)).search(QUERY, 10)] * 2
     assert cached.folder is not None
-    assert len(list(cached.folder.glob("search-*"))) == len(list(cached.folder.glob("search-*.lock"))) + 1
+    (_,) = (entry for entry in cached.folder.iterdir() if entry.is_dir())
+
+
+def test_a_disk_that_is_full_is_one_clear_line(cached: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "_map", full)
+    search = CatalogueSearch(cached)
+    with pytest.raises(DataError, match="No space left") as raised:
+        search(QUERY, 10)
+    assert "HIPER_CACHE" in raised.value.hint
+    monkeypatch.undo()
+    assert len(search(QUERY, 10)) == 10
 
 
 @pytest.mark.parametrize("name", EAGER)
