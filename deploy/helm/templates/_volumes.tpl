@@ -44,7 +44,7 @@
 - name: config
   configMap: {name: {{ include "hiper.name" (list $root "config") }}}
 - name: tmp
-  emptyDir: {sizeLimit: 2Gi}
+  emptyDir: {sizeLimit: {{ .values.tmpSize }}}
 {{- if or .grpc .reads }}
 - name: grpc-token
   secret: {secretName: {{ include "hiper.tokenSecret" (list $root "grpc") }}, defaultMode: 0440}

@@ -245,3 +245,9 @@ def test_gpu_presets_run_the_images_built_for_gpus(preset: str) -> None:
     rendered = render(EVERY[preset])
     for component in ("rollout", "learner"):
         assert rendered.pod(component).main["image"] == f"hiper-{component}-gpu:0.1.0"
+
+
+@pytest.mark.parametrize(("component", "size"), [("env-alfworld", "6Gi"), ("reward", "2Gi"), ("rollout", "2Gi")])
+def test_temporary_files_are_bounded(component: str, size: str) -> None:
+    assert render().pod(component).volume("tmp")["emptyDir"] == {"sizeLimit": size}
+    assert render(of(component, "tmpSize", "9Gi")).pod(component).volume("tmp")["emptyDir"] == {"sizeLimit": "9Gi"}
