@@ -200,6 +200,27 @@ SERVING = Dashboard(
                     "s",
                 ),
                 Panel(
+                    "From announcement to serving",
+                    "Mean time until an engine serves a version that was announced.",
+                    [Line(mean("hiper_weights_end_to_end_duration_seconds"), "mean")],
+                    "s",
+                ),
+                Panel(
+                    "Weights over HTTP",
+                    "Bytes per second fetched, by source, and served; 0 where weights are files.",
+                    [
+                        Line(rate("hiper_weights_received_bytes_total", "source"), "from {{source}}"),
+                        Line(rate("hiper_weights_sent_bytes_total"), "sent"),
+                    ],
+                    "bytes",
+                ),
+                Panel(
+                    "Deltas applied",
+                    "Versions per second made of an older one and what changed.",
+                    [Line(rate("hiper_weights_deltas_applied_total"), "deltas")],
+                    "ops",
+                ),
+                Panel(
                     "Failed attempts",
                     "To fetch or to swap weights, per second.",
                     [Line(rate("hiper_weights_failures_total", "stage"), "{{stage}}")],

@@ -1,6 +1,6 @@
 """The few shapes of PromQL the dashboards are made of. `@` is replaced by the choice of run (see `model`)."""
 
-__all__ = ["latest", "mean", "quantile", "rate", "share"]
+__all__ = ["latest", "mean", "optional", "quantile", "rate", "share"]
 
 _WINDOW = "[$__rate_interval]"
 
@@ -35,6 +35,11 @@ def latest(metric: str, by: str = "", labels: str = "", of: str = "max") -> str:
     """A gauge; several processes that measure the same thing become one series."""
     grouped = f" by ({by})" if by else ""
     return f"{of}{grouped} ({_selector(metric, labels)})"
+
+
+def optional(metric: str, by: str = "") -> str:
+    """A gauge that not every run has; 0 without it."""
+    return f"{latest(metric, by)} or on() vector(0)"
 
 
 def _selector(metric: str, labels: str = "") -> str:

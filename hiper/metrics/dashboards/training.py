@@ -1,7 +1,7 @@
 """Training in depth: outcomes, credit per level, the update. Some of its panels open the overview, too."""
 
 from hiper.metrics.dashboards.model import Dashboard, Line, Panel, Row
-from hiper.metrics.dashboards.promql import latest, mean, quantile, rate
+from hiper.metrics.dashboards.promql import latest, mean, optional, quantile, rate
 
 __all__ = ["ALARMS", "STALENESS", "SUCCESS", "TRAINING"]
 
@@ -34,7 +34,10 @@ STALENESS = Panel(
 ALARMS = Panel(
     "Collapse alarms",
     "1 while a known collapse of learning is seen: always KEEP or SWITCH, format or length drift, dead critic heads.",
-    [Line(latest("hiper_hae_alarm", "kind"), "{{kind}}")],
+    [
+        Line(latest("hiper_hae_alarm", "kind"), "{{kind}}"),
+        Line(latest("hiper_learner_alarm", "kind"), "learner {{kind}}"),
+    ],
     bad_above=1,
 )
 
@@ -140,6 +143,11 @@ TRAINING = Dashboard(
                     [Line(latest("hiper_learner_ratio", "stat"), "{{stat}}")],
                 ),
                 Panel(
+                    "Importance weights",
+                    "What corrects for the engine's other probabilities, where learner settings ask for it.",
+                    [Line(optional("hiper_learner_importance", "stat"), "{{stat}}")],
+                ),
+                Panel(
                     "Entropy",
                     "Mean entropy per token in nats. A fall to 0 ends exploration.",
                     [Line(latest("hiper_learner_entropy"), "entropy")],
@@ -181,8 +189,23 @@ TRAINING = Dashboard(
                 ),
                 Panel(
                     "Tokens trained per second",
-                    "Prompts included.",
-                    [Line(rate("hiper_learner_tokens_total"), "tokens")],
+                    "Prompts included: over all time, and within the last update.",
+                    [
+                        Line(rate("hiper_learner_tokens_total"), "over all time"),
+                        Line(optional("hiper_learner_tokens_per_second"), "within an update"),
+                    ],
+                ),
+                Panel(
+                    "Utilisation",
+                    "Model FLOPs of the last update as a share of the device's peak; 0 where that is not known.",
+                    [Line(optional("hiper_learner_mfu_ratio"), "MFU")],
+                    "percentunit",
+                ),
+                Panel(
+                    "Peak memory",
+                    "Of the last update on a GPU; on a CPU, of the process so far.",
+                    [Line(optional("hiper_learner_memory_peak_bytes"), "peak")],
+                    "bytes",
                 ),
                 Panel(
                     "Without a signal",
