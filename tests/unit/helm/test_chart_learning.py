@@ -54,6 +54,8 @@ def test_weights_over_http_need_no_shared_files() -> None:
     for found in (learner, rollout):
         assert found.variables["HIPER_WEIGHTS__ADDRESS"] == "0.0.0.0:8085"
         assert found.variables["HIPER_GRPC_TOKEN_FILE"], "beyond loopback weights are served to those with the token"
+    order = [item["name"] for item in rollout.main["env"]]
+    assert order.index("POD_IP") < order.index("HIPER_WEIGHTS__ADVERTISE"), "only variables above are put in"
     assert "/var/lib/hiper/run" not in rollout.mounts
     assert rendered.find("PersistentVolumeClaim", "run")["spec"]["accessModes"] == ["ReadWriteOnce"]
 

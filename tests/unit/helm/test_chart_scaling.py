@@ -58,7 +58,7 @@ def test_rollouts_follow_tasks_under_an_hpa_too() -> None:
     (metric,) = render(EVERY["hpa"]).find("HorizontalPodAutoscaler", "rollout")["spec"]["metrics"]
     assert metric["external"]["metric"] == {
         "name": "hiper_stream_length_entries",
-        "selector": {"matchLabels": {"stream": Stream.TASKS.value}},
+        "selector": {"matchLabels": {"stream": Stream.TASKS.value, "run": "demo"}},
     }
     assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "128"}
 
