@@ -17,7 +17,7 @@ from importlib.resources import files
 __all__ = ["LONGEST_WORD", "character_class", "words"]
 
 LONGEST_WORD = 255
-"""In characters; a longer word is cut into pieces."""
+"""In characters, which Lucene counts in UTF-16 units; a longer word is cut into pieces."""
 
 _OTHER = "-"
 
