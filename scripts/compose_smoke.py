@@ -91,7 +91,7 @@ class Compose:
 def build(compose: Compose) -> None:
     """Build every image, print their sizes, hold them against the limits."""
     started = time.monotonic()
-    compose("build", "--parallel", seconds=5400)
+    compose("build", seconds=5400)  # one by one: services that share an image find it made
     say(f"images built in {time.monotonic() - started:.0f} s")
     for line in sorted(run("docker", "images", "--format", "{{.Repository}} {{.Tag}} {{.ID}}").split("\n")):
         name, _, rest = line.partition(" ")

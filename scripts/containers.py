@@ -35,6 +35,7 @@ __all__ = [
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE_BASE = "hiper-offline-base:bookworm"
 OFFLINE_PROMETHEUS = "hiper-offline-prometheus:bookworm"
+PACKAGES_PORT = 8799
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 PROMETHEUS = f"""FROM {OFFLINE_BASE}
 RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends prometheus && rm -rf /etc/prometheus \\
@@ -143,7 +144,8 @@ def package_sources() -> Iterator[dict[str, str]]:
     told = dict(re.findall(r"^[^.]*\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
     with tempfile.TemporaryDirectory() as folder:
         handler = functools.partial(_Quiet, directory=folder)
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        # A port of its own: with another one every time, no layer of an earlier build would be found again.
+        with http.server.ThreadingHTTPServer(("127.0.0.1", PACKAGES_PORT), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
             def served(source: str) -> str:

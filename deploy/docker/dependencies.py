@@ -15,4 +15,4 @@ def requirements(pyproject: Path, extras: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(*requirements(Path("pyproject.toml"), sys.argv[1:]), sep="\n")
+    sys.stdout.writelines(f"{line}\n" for line in requirements(Path("pyproject.toml"), sys.argv[1:]))
