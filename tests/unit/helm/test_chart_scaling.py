@@ -145,3 +145,10 @@ def test_evictions_are_limited_where_they_hurt(component: str) -> None:
 def test_the_learner_has_no_budget_that_would_block_its_node() -> None:
     values = {"podDefaults": {"podDisruptionBudget": {"enabled": True}}}
     assert "learner" not in render(values).components("PodDisruptionBudget")
+
+
+def test_a_run_that_is_named_by_a_number_stays_a_name() -> None:
+    values = merged(EVERY["hpa"], values_at("config.run", "2026"))
+    (metric,) = render(values).find("HorizontalPodAutoscaler", "rollout")["spec"]["metrics"]
+    assert metric["external"]["metric"]["selector"]["matchLabels"]["run"] == "2026"
+    assert render(values).config["run"] == "2026"
