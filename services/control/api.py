@@ -32,6 +32,7 @@ from services.control.models import (
 )
 from services.control.problems import ProblemBody, ProblemError, answers, install
 from services.control.scaling import Scaler
+from services.control.trajectories import trajectory_routes
 
 __all__ = ["create_api"]
 
@@ -44,7 +45,7 @@ def create_api(desk: Desk, scaler: Scaler, access: Access, health: Health) -> Fa
     app = create_app("control", health)
     install(app)
     protected = APIRouter(prefix="/api/v1", dependencies=[Depends(guard(access))], responses=answers())
-    for router in (_run(desk), _services(scaler), _dead_letters(desk)):
+    for router in (_run(desk), _services(scaler), trajectory_routes(desk), _dead_letters(desk)):
         protected.include_router(router)
     _describe(app)
 

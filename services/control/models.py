@@ -1,8 +1,9 @@
 """What the API answers, field by field: the source of `openapi.json`."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from hiper.streams import DeadLetter, PipelineState, RunPhase
 from hiper.streams.keys import GROUPS, PIPELINE
@@ -13,8 +14,11 @@ __all__ = [
     "DeadLetterPage",
     "DeadLetterSummary",
     "EntryId",
+    "Figure",
     "LetterPage",
+    "Line",
     "Lines",
+    "Model",
     "Page",
     "Pipeline",
     "ProcessStatus",
@@ -27,6 +31,21 @@ __all__ = [
 
 EntryId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")]
 """Id of a stream entry: milliseconds and a number, as `hiper dlq list` prints it."""
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: null stands for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+Figure = Annotated[float | None, BeforeValidator(_finite)]
+"""A number; null if there is none, or it is not finite."""
+Line = Annotated[dict[str, Any], BeforeValidator(_finite)]
+"""A line of a run's files."""
 
 
 class Model(BaseModel):
@@ -52,9 +71,9 @@ class RunSummary(Model):
     """Generation of the learner that published it."""
     iterations: int
     """Versions of the whole run."""
-    last_iteration: dict[str, Any] | None
+    last_iteration: Line | None
     """Last line of metrics.jsonl."""
-    last_evaluation: dict[str, Any] | None
+    last_evaluation: Line | None
     """Last line of evals.jsonl."""
 
 
@@ -233,4 +252,4 @@ class Settled(Model):
 class Lines(Model):
     """Lines of a run's files, the oldest first."""
 
-    items: list[dict[str, Any]]
+    items: list[Line]

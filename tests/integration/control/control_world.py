@@ -42,6 +42,9 @@ class World:
     def board(self) -> PolicyBoard:
         return PolicyBoard(self.broker)
 
+    async def publish(self, trajectory: Trajectory) -> None:
+        await Publisher(self.broker).publish(trajectory)
+
     async def dead_letters(self, number: int) -> None:
         """Publish trajectories nobody can process."""
         consumer = Consumer(self.broker, Stream.RAW, GROUPS[Stream.RAW], "test")
