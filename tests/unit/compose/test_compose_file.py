@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from compose_file import EVERY, FOREIGN, OURS, ROOT, STEPS, Service, compose, defaults
+from compose_file import EVERY, FOREIGN, OURS, ROOT, STEPS, Service, compose, defaults, services
 
 from hiper import __version__
 from hiper.cli.main import app
@@ -60,6 +60,18 @@ def test_variables_are_settings_of_the_run_file(service: Service) -> None:
     run_file = service.command[service.command.index("--config") + 1].replace("/opt/hiper", str(ROOT))
     settings = load_config(Path(run_file), environment=service.environment)
     assert settings.run == "demo"
+
+
+def test_a_run_on_a_gpu_with_real_games_is_a_matter_of_variables() -> None:
+    chosen = {"RECIPE": "alfworld-qwen2.5-1.5b", "GAMES": "/srv/games", "GAMES_PATH": "/games/json_2.1.1"}
+    for name, service in services(**chosen).items():
+        if "--config" not in service.command or service.tree.get("profiles") == ["cpu"]:
+            continue
+        run_file = service.command[service.command.index("--config") + 1].replace("/opt/hiper", str(ROOT))
+        settings = load_config(Path(run_file), environment=service.environment)
+        assert settings.run.startswith("alfworld-qwen")
+        assert settings.env.data == (Path("/games/json_2.1.1") if name == "env-alfworld" else None)
+        assert name != "env-alfworld" or service.mounts["/games"] == ("/srv/games", "ro")
 
 
 @table_row
