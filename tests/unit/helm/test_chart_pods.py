@@ -251,3 +251,11 @@ def test_gpu_presets_run_the_images_built_for_gpus(preset: str) -> None:
 def test_temporary_files_are_bounded(component: str, size: str) -> None:
     assert render().pod(component).volume("tmp")["emptyDir"] == {"sizeLimit": size}
     assert render(of(component, "tmpSize", "9Gi")).pod(component).volume("tmp")["emptyDir"] == {"sizeLimit": "9Gi"}
+
+
+@pytest.mark.parametrize("component", ["env-alfworld", "reward", "hae", "control"])
+def test_a_cpu_service_is_looked_at_every_second_until_it_is_up(component: str) -> None:
+    """They are up within seconds; a slower look would make them ready later than they are."""
+    probe = render().pod(component).main["startupProbe"]
+    assert probe["periodSeconds"] == 1
+    assert probe["failureThreshold"] >= 120
