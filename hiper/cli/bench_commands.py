@@ -20,6 +20,10 @@ _BENCHMARKS = {
         "services.learner.bench",
         "The update on packed rows beside padded ones; memory of the log-probability step.",
     ),
+    "rollout": (
+        "services.rollout.bench",
+        "Continuous episodes beside a lock-step driver and bare vLLM, on the same engine and episodes.",
+    ),
     "streams": ("hiper.bench.streams", "Delivery: throughput beside bare commands, latency of each stage, growth."),
     "weights": (
         "hiper.bench.weights services.learner.bench_delta services.rollout.bench_weights",

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from hiper.config.base import Positive, Seconds, Section, Share
+from hiper.config.engines import RemoteSettings, VllmSettings
 from hiper.config.estimators import EstimatorSettings, HaeEstimator
 from hiper.config.learner import LearnerSettings, LoraSettings, OffPolicySettings, OptimiserSettings
 from hiper.config.webshop import WebShopSettings
@@ -211,15 +212,20 @@ class RolloutSettings(Section):
     """Prompt style."""
     sampling: SamplingSettings = SamplingSettings()
     """Sampling."""
-    engine: Literal["vllm", "random"] = "vllm"
-    """`random`: well-formed turns made of the prompt's own words, without a model and without vLLM. Nothing is learned;
-    for `hiper chaos`, and for trying a deployment."""
+    engine: Literal["vllm", "remote", "random"] = "vllm"
+    """`vllm`: in this process. `remote`: servers of your own (`rollout.remote`). `random`: well-formed turns made of
+    the prompt's own words, without a model and without vLLM. Nothing is learned; for `hiper chaos`, and for trying a
+    deployment."""
     keep: Literal["enforce", "trust"] = "enforce"
     """`enforce`: a KEEP turn keeps the sub-goal in force whatever was written. `trust`: what was written counts."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Weights' type in the engine."""
     tensor_parallel: Positive = 1
     """GPUs one engine spans."""
+    vllm: VllmSettings = VllmSettings()
+    """vLLM in this process: what has no setting beside this one."""
+    remote: RemoteSettings = RemoteSettings()
+    """vLLM servers of your own; needs `engine: remote`."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.85
     """Share of GPU memory the engine may use."""
     cpu_kv_cache_gb: Positive = 1
@@ -236,6 +242,12 @@ class RolloutSettings(Section):
     """How long running episodes may go on after SIGTERM; the rest are left to be claimed."""
     spool_max_mb: Positive = 256
     """Bound of finished trajectories kept on disk while the broker is away."""
+
+    @model_validator(mode="after")
+    def _remote_goes_with_its_servers(self) -> "RolloutSettings":
+        if (self.engine == "remote") != bool(self.remote.urls):
+            raise ValueError("engine 'remote' and remote.urls go together: give both or neither")
+        return self
 
 
 class JudgeSettings(Section):

@@ -14,6 +14,7 @@ from hiper.weights import open_source
 from services.rollout.engine import Engine
 from services.rollout.episode import EpisodePlayer
 from services.rollout.random_engine import RandomEngine
+from services.rollout.remote_engine import RemoteEngine
 from services.rollout.spool import Spool
 from services.rollout.tokenizer import TurnTokenizer, load_tokenizer
 from services.rollout.vllm_engine import VllmEngine
@@ -47,7 +48,13 @@ async def main(context: ServiceContext) -> None:
 
 
 def _engine(config: RunConfig) -> Engine:
-    return RandomEngine(load_tokenizer(config.model)) if config.rollout.engine == "random" else VllmEngine(config)
+    match config.rollout.engine:
+        case "random":
+            return RandomEngine(load_tokenizer(config.model))
+        case "remote":
+            return RemoteEngine(config)
+        case "vllm":
+            return VllmEngine(config)
 
 
 async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,11 @@ class BenchModel:
     positions: int = 1024
     dtype: torch.dtype = torch.bfloat16
 
-    def write(self, directory: Path, *, seed: int) -> int:
-        """Write weights and tokenizer in Hugging Face format; returns the number of parameters."""
+    def write(self, directory: Path, *, seed: int, words: Sequence[str] = ()) -> int:
+        """Write weights and tokenizer in Hugging Face format; returns the number of parameters.
+
+        The vocabulary begins with `words`, as far as there is room, and is filled up with `w<number>`.
+        """
         disable_progress_bar()
         config = Qwen2Config(
             vocab_size=self.vocabulary,
@@ -43,8 +47,12 @@ class BenchModel:
             model = Qwen2ForCausalLM(config).to(self.dtype)
         with contextlib.redirect_stderr(io.StringIO()):
             model.save_pretrained(directory, max_shard_size="64MB")
-        words = {"<eos>": 0} | {f"w{number}": number for number in range(1, self.vocabulary)}
-        tokenizer = Tokenizer(models.WordLevel(words, unk_token="<eos>"))  # noqa: S106 - no password
+        known = ["<eos>", "<unk>", *words][: self.vocabulary]
+        known += [f"w{number}" for number in range(len(known), self.vocabulary)]
+        ids = {word: number for number, word in enumerate(known)}
+        tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))  # noqa: S106 - no password
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(directory)  # noqa: S106
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>").save_pretrained(  # noqa: S106
+            directory
+        )
         return int(model.num_parameters())

@@ -13,7 +13,19 @@ from typing import Protocol
 from hiper.errors import DependencyError, HiperError
 from hiper.vocabulary import PolicyVersion, StopReason
 
-__all__ = ["Engine", "EngineDead", "Generation", "RequestRefused", "Sampling"]
+__all__ = [
+    "NOT_LOADED",
+    "Engine",
+    "EngineDead",
+    "Generation",
+    "Generator",
+    "RequestRefused",
+    "Sampling",
+    "labelled_version",
+]
+
+NOT_LOADED = PolicyVersion(-1)
+"""Version of the weights an engine was started on."""
 
 
 class EngineDead(DependencyError):  # noqa: N818 - named for the state it reports
@@ -46,10 +58,25 @@ class Generation:
     version_start: PolicyVersion
     version_end: PolicyVersion
     """The two differ only if weights were swapped while this was being generated."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that were in the prefix cache; 0 where the engine does not say."""
 
 
-class Engine(Protocol):
-    """An inference engine with swappable weights. Safe for concurrent requests of one event loop."""
+def labelled_version(label: str) -> PolicyVersion:
+    """The version behind vLLM's label; `default` is what it was started with."""
+    return PolicyVersion(int(label)) if label.isdecimal() else NOT_LOADED
+
+
+class Generator(Protocol):
+    """What plays an episode: prompts in, responses out. Safe for concurrent requests of one event loop."""
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
+        """Sample one response. Raises `RequestRefused` or `EngineDead`."""
+        ...
+
+
+class Engine(Generator, Protocol):
+    """An inference engine with swappable weights."""
 
     async def start(self) -> None:
         """Become able to generate; called once, before anything else. Raises `EngineDead`."""
@@ -58,10 +85,6 @@ class Engine(Protocol):
     @property
     def version(self) -> PolicyVersion:
         """Version of the weights in the engine; -1 before the first load."""
-        ...
-
-    async def generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
-        """Sample one response. Raises `RequestRefused` or `EngineDead`."""
         ...
 
     async def load_weights(self, directory: Path, version: PolicyVersion) -> None:

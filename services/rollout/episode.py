@@ -18,7 +18,7 @@ from hiper.plan_execute import EpisodeState, PromptInput, parse_response, task_o
 from hiper.rpc.env_client import EnvStep
 from hiper.streams import SCHEMA_VERSION
 from hiper.vocabulary import Abandonment
-from services.rollout.engine import Engine, EngineDead, RequestRefused, Sampling
+from services.rollout.engine import EngineDead, Generator, RequestRefused, Sampling
 from services.rollout.ports import Environment
 from services.rollout.recording import PlayedTurn, abandoned, chat_attributes, count_episode, int32
 from services.rollout.tokenizer import PromptTooLong, TurnTokenizer
@@ -54,7 +54,7 @@ class EpisodePlayer:
     """Plays episodes, many at a time; one object for a process."""
 
     def __init__(
-        self, engine: Engine, env: Environment, tokenizer: TurnTokenizer, settings: RolloutSettings, producer: str
+        self, engine: Generator, env: Environment, tokenizer: TurnTokenizer, settings: RolloutSettings, producer: str
     ) -> None:
         self._engine = engine
         self._env = env

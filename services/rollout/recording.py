@@ -15,7 +15,7 @@ from hiper.tracing import Attributes
 from hiper.vocabulary import Abandonment, StopReason, Switch, TokenSpan
 from services.rollout.engine import Generation
 
-__all__ = ["PlayedTurn", "abandoned", "chat_attributes", "count_episode", "int32"]
+__all__ = ["PlayedTurn", "abandoned", "chat_attributes", "count_episode", "episode_attributes", "int32"]
 
 _LONGEST_ERROR = 1000
 
@@ -62,6 +62,7 @@ class PlayedTurn:
     def count(self, env: str) -> None:
         """Move the metrics of a turn."""
         counter("rollout_tokens_total").labels(kind="prompt").inc(len(self.prompt_ids))
+        counter("rollout_tokens_total").labels(kind="cached").inc(self.generation.cached_tokens)
         counter("rollout_tokens_total").labels(kind="response").inc(len(self.generation.token_ids))
         if self.generation.stop_reason is StopReason.LENGTH:
             counter("rollout_responses_clipped_total").inc()
@@ -80,6 +81,17 @@ def chat_attributes(index: int, prompt_ids: Sequence[int], generation: Generatio
         "hiper.stop_reason": generation.stop_reason.value,
         "hiper.policy_version": generation.version_end,
         "hiper.turn": index,
+    }
+
+
+def episode_attributes(trajectory: Trajectory) -> Attributes:
+    """What the span of an episode says once it is played."""
+    return {
+        "hiper.env": trajectory.task.env,
+        "hiper.task_id": trajectory.task.task_id,
+        "hiper.task_type": trajectory.task_type,
+        "hiper.outcome": _outcome_word(trajectory.outcome),
+        "hiper.turns": len(trajectory.turns),
     }
 
 

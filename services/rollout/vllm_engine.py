@@ -17,25 +17,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiper.config import RunConfig
-from hiper.errors import HiperError, IntegrityError
+from hiper.errors import HiperError
 from hiper.metrics import histogram
 from hiper.vocabulary import PolicyVersion, StopReason
-from services.rollout.checkpoints import Shapes, tensor_shapes
-from services.rollout.engine import EngineDead, Generation, RequestRefused, Sampling
-from services.rollout.vllm_start import launch, prepare_environment, stop_token_ids
+from services.rollout.checkpoints import Shapes, check_fits, tensor_shapes
+from services.rollout.engine import (
+    NOT_LOADED,
+    EngineDead,
+    Generation,
+    RequestRefused,
+    Sampling,
+    labelled_version,
+)
+from services.rollout.vllm_start import adapter_request, launch, prepare_environment, stop_token_ids
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
+    from vllm.outputs import RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
 __all__ = ["VllmEngine"]
 
-NOT_LOADED = PolicyVersion(-1)
 _PROBE_S = 60.0
 """How long a working engine may take for one token; only asked after a response did not come."""
 _CLOSE_S = 10.0
 """Grace of vLLM's processes at the end, before they are killed."""
-_TIED_HEAD = "lm_head.weight"
-"""A checkpoint of a tied model may hold the head or leave it out."""
 
 
 class VllmEngine:
@@ -51,6 +57,7 @@ class VllmEngine:
         """How long the last update kept the engine from generating."""
         self._shapes: Shapes = {}
         self._stop_token_ids: list[int] = []
+        self._adapter: LoRARequest | None = None
         self._open = asyncio.Event()
         """Cleared while an update has begun and not succeeded."""
         self._updating = asyncio.Lock()
@@ -67,6 +74,7 @@ class VllmEngine:
             self._stop_token_ids = await asyncio.to_thread(stop_token_ids, model)
             self._launch = asyncio.ensure_future(asyncio.to_thread(launch, self._config))
             self._model = await asyncio.shield(self._launch)
+            self._adapter = adapter_request(self._config.rollout.vllm.adapter)
         except HiperError:
             raise
         except Exception as error:  # vLLM fails to start with whatever its parts raise
@@ -102,7 +110,7 @@ class VllmEngine:
 
         Raises `RequestRefused` if the update failed half-way; then nothing is generated until one succeeds.
         """
-        await asyncio.to_thread(self._check_fits, directory)
+        self._shapes = await asyncio.to_thread(check_fits, directory, self._shapes)
         async with self._updating, _sorted_errors(f"loading weights version {version}"):
             self._open.clear()
             started = time.monotonic()
@@ -120,6 +128,16 @@ class VllmEngine:
         """See `Engine.check`. Cheap: notices that a process of the engine has ended."""
         async with _sorted_errors("the health check"):
             await self._llm.check_health()
+
+    async def ask_bare(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> None:
+        """For benchmarks: let vLLM answer, and make nothing of it."""
+        async for _ in self._ask(prompt_ids, sampling, request_id):
+            pass
+
+    async def forget_prefixes(self) -> None:
+        """For benchmarks: empty the prefix cache."""
+        if not await self._llm.reset_prefix_cache():
+            raise RequestRefused("vLLM did not empty its prefix cache: requests are running")
 
     async def close(self) -> None:
         """See `Engine.close`."""
@@ -151,6 +169,15 @@ class VllmEngine:
             raise EngineDead(f"vLLM did not generate one token within {timeout_s:g} s") from error
 
     async def _generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
+        started_on = self._version
+        output: Any = None
+        cached = 0
+        async with _sorted_errors(f"request {request_id}"):
+            async for answer in self._ask(prompt_ids, sampling, request_id):
+                output, cached = answer.outputs[0], answer.num_cached_tokens or 0
+        return self._record(request_id, output, started_on, cached)
+
+    def _ask(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> "AsyncIterator[RequestOutput]":
         from vllm import SamplingParams
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
@@ -165,30 +192,24 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        started_on = self._version
-        output: Any = None
-        async with _sorted_errors(f"request {request_id}"):
-            async for answer in self._llm.generate(tokens_input(prompt_ids), parameters, request_id):
-                output = answer.outputs[0]
-        return self._record(request_id, output, started_on)
+        # The salt keys the prefix cache by version: no key or value of older weights is ever taken for a new one.
+        prompt = tokens_input(prompt_ids, cache_salt=f"version {self._version}")
+        answers: AsyncIterator[RequestOutput] = self._llm.generate(
+            prompt, parameters, request_id, lora_request=self._adapter
+        )
+        return answers
 
-    def _record(self, request_id: str, output: Any, started_on: PolicyVersion) -> Generation:
+    def _record(self, request_id: str, output: Any, started_on: PolicyVersion, cached: int) -> Generation:
         if output is None or output.finish_reason not in tuple(StopReason) or output.logprobs is None:
             reason = None if output is None else output.finish_reason
             raise RequestRefused(f"request {request_id} ended without a response ({reason})")
         ids = tuple(output.token_ids)
         logprobs = tuple(float(entry[token].logprob) for token, entry in zip(ids, output.logprobs, strict=True))
-        made_by = [_version(span.version) for span in output.weight_versions or ()] or [started_on, self._version]
-        return Generation(ids, logprobs, StopReason(output.finish_reason), made_by[0], made_by[-1])
-
-    def _check_fits(self, directory: Path) -> None:
-        """vLLM only warns of a tensor that a checkpoint lacks, and goes on with the old one."""
-        shapes = tensor_shapes(directory)
-        self._shapes = self._shapes or shapes
-        for name in sorted(self._shapes.keys() | shapes.keys()):
-            ours, theirs = self._shapes.get(name), shapes.get(name)
-            if ours != theirs and not (name == _TIED_HEAD and None in (ours, theirs)):
-                raise IntegrityError(f"{directory}: tensor {name} has shape {theirs}, the model's is {ours}")
+        made_by = [labelled_version(span.version) for span in output.weight_versions or ()] or [
+            started_on,
+            self._version,
+        ]
+        return Generation(ids, logprobs, StopReason(output.finish_reason), made_by[0], made_by[-1], cached)
 
 
 @contextlib.asynccontextmanager
@@ -208,11 +229,6 @@ async def _sorted_errors(what: str) -> AsyncIterator[None]:
 
 def _do_nothing() -> None:
     pass
-
-
-def _version(label: str) -> PolicyVersion:
-    """vLLM labels what it was started with `default`."""
-    return PolicyVersion(int(label)) if label.isdecimal() else NOT_LOADED
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,21 +3,24 @@
 Nothing here touches the network when `model.path` is a folder.
 """
 
+import dataclasses
+import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hiper.config import RunConfig
+from hiper.config.engines import AdapterSettings
 from hiper.config.sections import ModelSettings
+from hiper.errors import ConfigError
 from services.rollout.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
-__all__ = ["OWNER_VARIABLE", "launch", "prepare_environment", "stop_token_ids"]
+__all__ = ["OWNER_VARIABLE", "adapter_request", "engine_arguments", "launch", "prepare_environment", "stop_token_ids"]
 
-_BATCHED_TOKENS = 8192
-"""Tokens of one engine step."""
 OWNER_VARIABLE = "ROLLOUT_ENGINE_OWNER_PID"
 """Environment variable by which vLLM's workers know the process they serve."""
 _WORKER_EXTENSION = "services.rollout.vllm_worker.WeightsExtension"
@@ -51,32 +54,56 @@ def launch(config: RunConfig) -> "AsyncLLM":
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    known = [field.name for field in dataclasses.fields(AsyncEngineArgs)]
+    for name in config.rollout.vllm.engine_args:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError(
+                f"rollout.vllm.engine_args: this vLLM has no argument '{name}'",
+                f"did you mean '{nearest[0]}'?" if nearest else "see `vllm serve --help`",
+            )
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, on_cpu=current_platform.is_cpu())))
+
+
+def engine_arguments(config: RunConfig, *, on_cpu: bool) -> dict[str, Any]:
+    """The arguments of `AsyncEngineArgs`. Those a user gives by vLLM's own names come last and win."""
     rollout = config.rollout
     limit = rollout.sampling.max_prompt_tokens + rollout.sampling.max_response_tokens
-    arguments = AsyncEngineArgs(
-        model=config.model.path,
-        revision=config.model.revision,
-        skip_tokenizer_init=True,
-        generation_config="vllm",
-        dtype=rollout.dtype,
-        seed=config.seed,
-        max_model_len=limit,
-        max_num_batched_tokens=max(limit, _BATCHED_TOKENS),
+    arguments = {
+        "model": config.model.path,
+        "revision": config.model.revision,
+        "skip_tokenizer_init": True,
+        "generation_config": "vllm",
+        "dtype": rollout.dtype,
+        "kv_cache_dtype": rollout.vllm.kv_cache_dtype,
+        "seed": config.seed,
+        "max_model_len": limit,
+        "max_num_batched_tokens": max(limit, rollout.vllm.max_batched_tokens),
         # A prompt cut in two makes vLLM rewind the request's own random generator, which CPU generators cannot do.
-        enable_chunked_prefill=not current_platform.is_cpu(),
-        max_num_seqs=rollout.concurrent_episodes,
-        tensor_parallel_size=rollout.tensor_parallel,
-        gpu_memory_utilization=rollout.gpu_memory_utilization,
-        enforce_eager=rollout.enforce_eager,
-        enable_prefix_caching=True,
-        logprobs_mode="processed_logprobs",
-        async_scheduling=False,
-        worker_extension_cls=_WORKER_EXTENSION,
-        use_tqdm_on_load=False,
-        disable_log_stats=True,
-        enable_log_requests=False,
-    )
-    return AsyncLLM.from_engine_args(arguments)
+        "enable_chunked_prefill": not on_cpu,
+        "max_num_seqs": rollout.concurrent_episodes,
+        "tensor_parallel_size": rollout.tensor_parallel,
+        "pipeline_parallel_size": rollout.vllm.pipeline_parallel,
+        "gpu_memory_utilization": rollout.gpu_memory_utilization,
+        "enforce_eager": rollout.enforce_eager,
+        "enable_prefix_caching": True,
+        "logprobs_mode": "processed_logprobs",
+        "async_scheduling": False,
+        "worker_extension_cls": _WORKER_EXTENSION,
+        "use_tqdm_on_load": False,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
+    }
+    if rollout.vllm.adapter is not None:
+        arguments |= {"enable_lora": True, "max_lora_rank": rollout.vllm.adapter.max_rank}
+    return arguments | rollout.vllm.engine_args
+
+
+def adapter_request(adapter: AdapterSettings | None) -> "LoRARequest | None":
+    """What every request says of the adapter it uses."""
+    from vllm.lora.request import LoRARequest
+
+    return None if adapter is None else LoRARequest("adapter", 1, str(adapter.path))
 
 
 def stop_token_ids(model: ModelSettings) -> list[int]:

@@ -17,8 +17,10 @@ from hiper.errors import HiperError, IntegrityError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge
 from hiper.streams import BrokerFull, Delivery
+from hiper.vocabulary import Stream
 from services.rollout.episode import EpisodePlayer
 from services.rollout.ports import Outbox, TaskInbox
+from services.rollout.recording import episode_attributes
 from services.rollout.spool import Spool
 from services.rollout.weights_sync import WeightsSync
 
@@ -134,7 +136,7 @@ class RolloutWorker:
             return True
         await self._parts.weights.wait_for(task.min_policy_version)
         slot.playing = True
-        with tracing.trajectory("episode", task.trajectory_id, slot.delivery.traceparent, {"hiper.env": task.env}):
+        with tracing.trajectory("episode", Stream.TASKS, task.trajectory_id, slot.delivery.traceparent):
             trajectory = await self._play(task)
             failpoint(Failpoint.ROLLOUT_BEFORE_PUBLISH)
             await self._publish(trajectory)
@@ -144,6 +146,7 @@ class RolloutWorker:
     async def _play(self, task: Task) -> Trajectory:
         trajectory = await self._parts.player.play(task)
         outcome = trajectory.outcome
+        tracing.note(episode_attributes(trajectory))
         if outcome.abandoned:
             self._log.warning(
                 "episode abandoned", trajectory_id=task.trajectory_id, reason=outcome.abandoned, error=outcome.error

@@ -1,147 +1,35 @@
-"""The real vLLM on a tiny model. One engine for all tests; they run in order, and the last one ends it."""
+"""The engine in this process. One engine for all tests; they run in order, and the last but two ends it."""
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
-from tiny_models import EOS, logprobs_of, write_checkpoint
+from engine_contract import PROMPT, RESPONSE_LIMIT, EngineContract, World, config_for, write_versions
+from tiny_models import write_checkpoint
 
-from hiper.config import RunConfig
-from hiper.errors import DependencyError, IntegrityError
-from hiper.vocabulary import PolicyVersion, StopReason
-from services.rollout.engine import EngineDead, Generation, RequestRefused, Sampling
+from hiper.errors import ConfigError, DependencyError
+from services.rollout.engine import EngineDead, Sampling
 from services.rollout.vllm_engine import VllmEngine
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-PROMPT = [5, 6, 7, 8, 9] * 4
-RESPONSE_LIMIT = 56
-TOLERANCE = 1e-4
-"""In nats; the engine and transformers multiply in another order."""
-
-
-@dataclass(frozen=True)
-class World:
-    engine: VllmEngine
-    directories: dict[int, Path]
-    models: dict[int, object]
-
-    async def sample(self, *, seed: int = 1, temperature: float = 1.0, prompt: list[int] = PROMPT) -> Generation:
-        sampling = Sampling(temperature, 1.0, RESPONSE_LIMIT, seed)
-        return await self.engine.generate(prompt, sampling, f"r-{seed}-{temperature}-{len(prompt)}-{id(object())}")
-
-    def distance(self, version: int, generation: Generation, *, temperature: float = 1.0) -> float:
-        expected = logprobs_of(self.models[version], PROMPT, generation.token_ids, temperature)  # type: ignore[arg-type]
-        return max(abs(a - b) for a, b in zip(generation.logprobs, expected, strict=True))
-
-
-def config_for(model: Path) -> RunConfig:
-    return RunConfig.model_validate(
-        {
-            "model": {"path": str(model)},
-            "rollout": {
-                "concurrent_episodes": 32,
-                "sampling": {"max_prompt_tokens": 100, "max_response_tokens": RESPONSE_LIMIT},
-                "dtype": "float32",
-                "enforce_eager": True,
-                "cpu_threads": 1,
-            },
-        }
-    )
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    root = tmp_path_factory.mktemp("weights")
-    directories = {version: root / f"v{version}" for version in range(3)}
-    models = {version: write_checkpoint(path, seed=version) for version, path in directories.items()}
+    directories, models = write_versions(tmp_path_factory.mktemp("weights"))
     engine = VllmEngine(config_for(directories[0]))
     await engine.start()
     yield World(engine, directories, models)
     await engine.close()
 
 
-async def test_logprobs_are_those_of_transformers(world: World) -> None:
-    for temperature in (1.0, 0.4):
-        generation = await world.sample(temperature=temperature)
-        assert generation.token_ids
-        assert world.distance(0, generation, temperature=temperature) < TOLERANCE
-
-
-async def test_a_seed_fixes_a_response(world: World) -> None:
-    alone = await world.sample(seed=11)
-    crowd = await asyncio.gather(*(world.sample(seed=seed) for seed in range(10, 30)))
-    assert crowd[1].token_ids == alone.token_ids
-    assert len({generation.token_ids for generation in crowd}) == len(crowd)
-
-
-async def test_a_response_ends_with_the_end_token_or_at_its_limit(world: World) -> None:
-    seen = set()
-    for generation in await asyncio.gather(*(world.sample(seed=seed) for seed in range(100, 160))):
-        seen.add(generation.stop_reason)
-        assert EOS not in generation.token_ids[:-1]
-        assert (generation.token_ids[-1] == EOS) == (generation.stop_reason is StopReason.STOP)
-        assert generation.stop_reason is StopReason.STOP or len(generation.token_ids) == RESPONSE_LIMIT
-    assert seen == set(StopReason)
-
-
-async def test_new_weights_are_in_force_head_included(world: World) -> None:
-    await world.engine.load_weights(world.directories[1], PolicyVersion(1))
-    generation = await world.sample()
-    assert (generation.version_start, generation.version_end, world.engine.version) == (1, 1, 1)
-    assert world.distance(1, generation) < TOLERANCE
-    assert world.distance(0, generation) > 0.1, "the models must differ for this test to mean anything"
-
-
-async def test_a_prefix_cached_under_old_weights_is_not_used(world: World) -> None:
-    await world.sample(seed=1)  # fills the prefix cache
-    await world.engine.load_weights(world.directories[2], PolicyVersion(2))
-    assert world.distance(2, await world.sample(seed=1)) < TOLERANCE
-
-
-async def test_a_swap_in_flight_loses_no_request_and_is_recorded(world: World) -> None:
-    requests = [asyncio.create_task(world.sample(seed=seed)) for seed in range(200, 264)]
-    await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
-    await world.engine.load_weights(world.directories[1], PolicyVersion(3))
-    generations = await asyncio.gather(*requests)
-    assert {g.version_start for g in generations} <= {2, 3}
-    assert any((g.version_start, g.version_end) == (2, 3) for g in generations), "no request was in flight"
-    for generation in generations:
-        assert generation.version_start <= generation.version_end
-        if generation.version_start == generation.version_end:
-            made_by = 2 if generation.version_start == 2 else 1
-            assert world.distance(made_by, generation) < TOLERANCE
-
-
-async def test_weights_of_another_model_are_refused_and_nothing_changes(world: World, tmp_path: Path) -> None:
-    write_checkpoint(tmp_path, seed=5, hidden=32)
-    with pytest.raises(IntegrityError, match="has shape"):
-        await world.engine.load_weights(tmp_path, PolicyVersion(4))
-    generation = await world.sample()
-    assert generation.version_start == 3
-    assert world.distance(1, generation) < TOLERANCE
-
-
-async def test_a_prompt_over_the_limit_is_refused_alone(world: World) -> None:
-    fine = asyncio.create_task(world.sample())
-    with pytest.raises(RequestRefused):
-        await world.sample(prompt=[5] * 400)
-    assert (await fine).token_ids
-
-
-async def test_a_cancelled_request_harms_nobody(world: World) -> None:
-    doomed, fine = asyncio.create_task(world.sample(seed=300)), asyncio.create_task(world.sample(seed=301))
-    await asyncio.sleep(0)
-    doomed.cancel()
-    assert (await fine).token_ids
-    with pytest.raises(asyncio.CancelledError):
-        await doomed
+class TestInProcess(EngineContract):
+    pass
 
 
 async def test_closing_ends_every_process(world: World) -> None:
@@ -177,3 +65,10 @@ async def test_a_model_that_is_not_there_is_one_clear_error(tmp_path: Path) -> N
         await VllmEngine(config_for(tmp_path / "nowhere")).start()
     assert "\n" not in str(caught.value)
     assert "vllm" in sys.modules
+
+
+async def test_an_argument_that_vllm_does_not_have_is_named(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, seed=0)
+    engine = VllmEngine(config_for(tmp_path, vllm={"engine_args": {"max_log_len_": 1}}))
+    with pytest.raises(ConfigError, match=r"max_log_len_.*did you mean 'max_log_len'"):
+        await engine.start()
