@@ -17,6 +17,9 @@ WORKDIR /src
 COPY requirements requirements
 RUN python3 -m venv /opt/tools && /opt/tools/bin/pip install --quiet --requirement requirements/image-build.txt \
  && python3 -m venv --without-pip /opt/hiper
+COPY deploy/docker/rollout-${ACCELERATOR}-unpinned.txt unpinned.txt
+RUN grep --invert-match --fixed-strings --file unpinned.txt requirements/constraints.txt > /opt/constraints.txt
+ENV PIP_CONSTRAINT=/opt/constraints.txt
 # The large ones first: they change least.
 RUN /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement requirements/image-rollout-${ACCELERATOR}.txt
 RUN /opt/tools/bin/pip --python /opt/hiper install --quiet --no-deps --requirement requirements/image-rollout-${ACCELERATOR}-nodeps.txt
