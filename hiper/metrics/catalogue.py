@@ -203,7 +203,7 @@ LABELS: Mapping[str, str] = {
     "estimator": "`old` (behaviour policy), `reference`",
     "field": "what is wrong with a response: the values of `FormatError`",
     "group": "consumer group of the stream: `rollout`, `reward`, `hae`, `learner`",
-    "kind": "what is counted: tokens `prompt`/`cached`/`response`, batches `train`/`eval`/`unknown`, alarms of learning by name",
+    "kind": "what is counted: tokens `prompt`/`cached`/`response`, batches `train`/`eval`/`unknown`, alarms by name",
     "level": "level of credit: `high`, `low`, `switch`",
     "method": "gRPC method",
     "model": "`actor`, `critic`",
