@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from hiper.config.tracing import TracingSettings
+from hiper.vocabulary import Stream
 
 if TYPE_CHECKING:
     from hiper.tracing_otel import Tracer
@@ -37,8 +38,10 @@ __all__ = [
     "configure",
     "is_sampled",
     "issued",
+    "messaging",
     "note",
     "on_behalf",
+    "publish",
     "root_span_id",
     "served",
     "shutdown",
@@ -100,7 +103,7 @@ def is_sampled(trajectory_id: str, ratio: float) -> bool:
 
 
 def configure(process: Process, settings: TracingSettings) -> None:
-    """Begin to trace, if an endpoint is named. Without the packages that takes, say so and do nothing."""
+    """Begin to trace, if an endpoint is named. Where that cannot be, say why and go on without."""
     global _tracer
     endpoint = settings.endpoint or next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
     if endpoint is None or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -108,11 +111,14 @@ def configure(process: Process, settings: TracingSettings) -> None:
     log = structlog.get_logger()
     try:
         from hiper.tracing_otel import Tracer
+
+        _tracer = Tracer.open(process, settings)
     except ImportError as error:
-        log.warning("nothing is traced", missing=error.name, hint="pip install 'hiper-rl[tracing]'")
-        return
-    _tracer = Tracer.open(process, settings)
-    log.info("traces are exported", endpoint=endpoint, ratio=settings.ratio)
+        log.warning("nothing is traced", error=str(error), hint="pip install 'hiper-rl[tracing]'")
+    except Exception as error:  # noqa: BLE001 - exporters raise what they like on variables they cannot use
+        log.warning("nothing is traced", error=str(error), hint="check `tracing` of the configuration and OTEL_*")
+    else:
+        log.info("traces are exported", endpoint=endpoint.rpartition("@")[2], ratio=settings.ratio)
 
 
 def shutdown() -> None:
@@ -134,14 +140,26 @@ def issued(trajectory_ids: Sequence[str]) -> None:
         _tracer.issued(trajectory_ids)
 
 
-def trajectory(
-    name: str, trajectory_id: str, carried: str = "", attributes: Attributes | None = None
-) -> AbstractContextManager[None]:
-    """A span around work on one trajectory taken from a stream; log lines of the body carry `trace_id`.
+def trajectory(name: str, stream: Stream, trajectory_id: str, carried: str = "") -> AbstractContextManager[None]:
+    """A span around work on one trajectory taken from `stream`; log lines of the body carry `trace_id`.
 
     `carried` is the entry's `traceparent`; without one, the span belongs under the root.
     """
-    return _NOTHING if _tracer is None else _tracer.trajectory(name, trajectory_id, carried, attributes or {})
+    return _NOTHING if _tracer is None else _tracer.trajectory(name, stream, trajectory_id, carried)
+
+
+def publish(stream: Stream) -> AbstractContextManager[None]:
+    """A span around putting something into `stream`, below the current one."""
+    return span(f"publish {stream}", Kind.PRODUCER, messaging(stream, "send"))
+
+
+def messaging(stream: Stream, operation: Literal["send", "process"]) -> dict[str, str]:
+    """What spans say of a stream, by OpenTelemetry's names."""
+    return {
+        "messaging.system": "redis",
+        "messaging.destination.name": stream.value,
+        "messaging.operation.type": operation,
+    }
 
 
 def span(name: str, kind: Kind = Kind.INTERNAL, attributes: Attributes | None = None) -> AbstractContextManager[None]:
@@ -149,12 +167,12 @@ def span(name: str, kind: Kind = Kind.INTERNAL, attributes: Attributes | None = 
     return _NOTHING if _tracer is None else _tracer.span(name, kind, attributes or {})
 
 
-def batch(name: str, batch_id: str, carried: Mapping[str, str]) -> AbstractContextManager[None]:
-    """A span around work on a batch, and one of the same time in the trace of each of its members.
+def batch(name: str, stream: Stream, batch_id: str, carried: Mapping[str, str]) -> AbstractContextManager[None]:
+    """A span around work on a batch taken from `stream`, and one of the same time in each of its members' traces.
 
     `carried` has the members' `traceparent` by trajectory id, empty where there is none. The spans are linked.
     """
-    return _NOTHING if _tracer is None else _tracer.batch(name, batch_id, carried)
+    return _NOTHING if _tracer is None else _tracer.batch(name, stream, batch_id, carried)
 
 
 def served(method: str, traceparents: Sequence[str]) -> AbstractContextManager[None]:

@@ -27,8 +27,10 @@ from structlog.contextvars import bound_contextvars
 
 from hiper import tracing
 from hiper.config.tracing import TracingSettings
+from hiper.errors import ConfigError
 from hiper.metrics import counter
 from hiper.tracing import Attributes, Kind, Process
+from hiper.vocabulary import Stream
 
 __all__ = ["SpanQueue", "Tracer"]
 
@@ -70,7 +72,7 @@ class Tracer:
         )
         self._provider.add_span_processor(spans)
         self._otel = self._provider.get_tracer("hiper")
-        self._ratio = ratio
+        self._component, self._ratio = process.component, ratio
 
     @classmethod
     def open(cls, process: Process, settings: TracingSettings) -> Self:
@@ -87,18 +89,16 @@ class Tracer:
             if not tracing.is_sampled(name, self._ratio):
                 continue
             token = _root.set((int(tracing.trace_id(name), 16), int(tracing.root_span_id(name), 16)))
-            about = {"hiper.trajectory_id": name}
+            about = {"hiper.trajectory_id": name, **tracing.messaging(Stream.TASKS, "send")}
             self._otel.start_span("task", Context(), SpanKind.PRODUCER, about).end()
             _root.reset(token)
 
-    def trajectory(
-        self, name: str, trajectory_id: str, carried: str, attributes: Attributes
-    ) -> AbstractContextManager[None]:
+    def trajectory(self, name: str, stream: Stream, trajectory_id: str, carried: str) -> AbstractContextManager[None]:
         """See `hiper.tracing.trajectory`."""
         parent = self._parent(trajectory_id, carried)
         if parent is None:
             return _NOTHING
-        about = {"hiper.trajectory_id": trajectory_id, **attributes}
+        about = {"hiper.trajectory_id": trajectory_id, **self._taken_from(stream)}
         return self._entered(name, parent, SpanKind.CONSUMER, about)
 
     def span(self, name: str, kind: Kind, attributes: Attributes) -> AbstractContextManager[None]:
@@ -109,14 +109,14 @@ class Tracer:
         return self._entered(name, current.get_span_context(), SpanKind[kind.value], attributes)
 
     @contextmanager
-    def batch(self, name: str, batch_id: str, carried: Mapping[str, str]) -> Iterator[None]:
+    def batch(self, name: str, stream: Stream, batch_id: str, carried: Mapping[str, str]) -> Iterator[None]:
         """See `hiper.tracing.batch`."""
         found = {member: self._parent(member, header) for member, header in carried.items()}
         parents = {member: parent for member, parent in found.items() if parent is not None}
         if not parents:
             yield
             return
-        about: Attributes = {"hiper.batch_id": batch_id, "hiper.members": len(carried)}
+        about: Attributes = {"hiper.batch_id": batch_id, "hiper.members": len(carried), **self._taken_from(stream)}
         links = [Link(parent) for parent in parents.values()]
         with ExitStack() as stack:
             whole = stack.enter_context(
@@ -173,6 +173,9 @@ class Tracer:
             return named
         current = self.traceparent("")
         return (current,) if current else ()
+
+    def _taken_from(self, stream: Stream) -> dict[str, str]:
+        return {**tracing.messaging(stream, "process"), "messaging.consumer.group.name": self._component}
 
     @contextmanager
     def _entered(self, name: str, parent: SpanContext, kind: SpanKind, about: Attributes) -> Iterator[None]:
@@ -279,11 +282,13 @@ class _Ids(RandomIdGenerator):
 
 def _exporter(settings: TracingSettings) -> SpanExporter:
     """The standard exporter; what `settings` leave open it reads from the standard variables."""
-    protocol = settings.protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    protocol = settings.protocol or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         return OTLPSpanExporter(endpoint=settings.endpoint, timeout=settings.timeout_s)
+    if protocol != "http/protobuf":
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}", "use grpc or http/protobuf")
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
     endpoint = f"{settings.endpoint.rstrip('/')}/v1/traces" if settings.endpoint else None

@@ -77,7 +77,7 @@ def parse_config(
 
 def config_hash(config: RunConfig) -> str:
     """Return the sha256 of the configuration, secrets, local addresses and tracing left out."""
-    left_out = {
+    left_out: dict[str, Any] = {
         "broker": {"url", "password_file"},
         "env": {"addresses"},
         "hae": {"critic_address"},

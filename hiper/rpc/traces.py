@@ -1,7 +1,7 @@
 """Traces across gRPC: the metadata `traceparent`, or `hiper-traceparents` for a call made for several traces.
 
 A batched call serves several trajectories. It carries the context of each that is traced, and its server makes a span
-in each of their traces (docs/adr/0010-a-batched-call-is-a-span-in-every-trace.md). They have a name of their own,
+in each of their traces (docs/adr/0011-a-batched-call-is-a-span-in-every-trace.md). They have a name of their own,
 since gRPC delivers only the last of several `traceparent`. Both interceptors are installed only where the process
 traces.
 """

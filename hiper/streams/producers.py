@@ -55,7 +55,7 @@ class Publisher:
         and publish it again later, which is harmless), BrokerError after `unavailable_timeout_s`, IntegrityError if the
         trajectory is too large for an entry.
         """
-        with tracing.span(f"publish {Stream.RAW}", tracing.Kind.PRODUCER):
+        with tracing.publish(Stream.RAW):
             return await self._publish(trajectory)
 
     async def _publish(self, trajectory: Trajectory) -> bool:

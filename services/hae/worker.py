@@ -16,6 +16,7 @@ from hiper.errors import DataError, IntegrityError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
 from hiper.streams import Batches, Consumer, Delivery
+from hiper.vocabulary import Stream
 from services.hae.detectors import Detectors
 from services.hae.estimate import estimate
 from services.hae.estimators import Estimator
@@ -75,7 +76,8 @@ class HaeWorker:
             self._log.info("batch was handed on meanwhile", batch_id=ready.batch_id)
             return
         kind = "eval" if members and members[0].task.kind == TASK_KIND_EVAL else "train"
-        with tracing.batch("hae", ready.batch_id, dict.fromkeys((one.task.trajectory_id for one in members), "")):
+        names = dict.fromkeys((one.task.trajectory_id for one in members), "")
+        with tracing.batch("hae", Stream.SCORED, ready.batch_id, names):
             if kind == "train" and members:
                 await self._estimate(members)
             await self._hand_off(delivery, ready, members, kind)

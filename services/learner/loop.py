@@ -20,7 +20,7 @@ from hiper.errors import IntegrityError, RunStateError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, RunControl, TaskQueue, Verdict
-from hiper.vocabulary import DropReason
+from hiper.vocabulary import DropReason, Stream
 from hiper.weights.front import FilesystemFront, WeightsFront
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
@@ -158,7 +158,8 @@ class LearnerLoop:
         batch = self._intake.whole(eval_batch_id(version) if evaluates else train_batch_id(version))
         if batch is None:
             return False
-        with tracing.batch("learner.evaluate" if evaluates else "learner.step", batch.batch_id, batch.traceparents):
+        name = "learner.evaluate" if evaluates else "learner.step"
+        with tracing.batch(name, Stream.ADVANTAGES, batch.batch_id, batch.traceparents):
             await (self._evaluate(batch) if evaluates else self._apply(batch, waited_s, stop))
         return True
 

@@ -16,6 +16,7 @@ from hiper.errors import IntegrityError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import counter, histogram
 from hiper.streams import SCHEMA_VERSION, Batches, Consumer, Delivery
+from hiper.vocabulary import Stream
 from services.reward.plugins import PluginTerms, TermError
 from services.reward.terms import score
 from services.reward.validate import contradiction
@@ -52,7 +53,7 @@ class RewardWorker:
 
     async def handle(self, delivery: Delivery) -> None:
         """Score one trajectory and hand it on."""
-        with tracing.trajectory("reward", delivery.trajectory_id, delivery.traceparent):
+        with tracing.trajectory("reward", Stream.RAW, delivery.trajectory_id, delivery.traceparent):
             await self._handle(delivery)
 
     async def _handle(self, delivery: Delivery) -> None:

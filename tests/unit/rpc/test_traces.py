@@ -10,6 +10,7 @@ from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.rpc import Listen, open_channel, serve
 from hiper.rpc.batcher import Batcher
+from hiper.vocabulary import Stream
 
 SERVICE = "hiper.env.v1.EnvService"
 METHOD = f"{SERVICE}/CloseSessions"
@@ -41,7 +42,7 @@ async def close_all(names: list[str]) -> None:
         batcher = Batcher(send, LIMIT)
 
         async def close(name: str) -> None:
-            with tracing.trajectory("episode", name), tracing.span("env.close", tracing.Kind.CLIENT):
+            with tracing.trajectory("episode", Stream.TASKS, name), tracing.span("env.close", tracing.Kind.CLIENT):
                 await batcher.submit(name)
 
         await asyncio.gather(*map(close, names))

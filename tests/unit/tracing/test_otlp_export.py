@@ -13,6 +13,7 @@ from traced import SpanCounts
 from hiper import tracing
 from hiper.config.tracing import TracingSettings
 from hiper.tracing import Process
+from hiper.vocabulary import Stream
 
 NAME = "run/train-000000/0/0"
 
@@ -57,7 +58,7 @@ def test_spans_arrive_under_the_name_of_their_service(protocol: str, by: str, mo
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         tracing.configure(Process("reward", "reward-1", "run"), settings)
-        with tracing.trajectory("reward", NAME):
+        with tracing.trajectory("reward", Stream.RAW, NAME):
             pass
         tracing.shutdown()
     (span,) = collector.spans

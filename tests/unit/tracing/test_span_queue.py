@@ -11,6 +11,7 @@ from traced import HERE, SpanCounts
 
 from hiper import tracing
 from hiper.tracing_otel import SpanQueue, Tracer
+from hiper.vocabulary import Stream
 
 DEADLINE_S = 20.0
 
@@ -61,7 +62,7 @@ def moved(exporter: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[SpanC
 
 def make(*names: str) -> None:
     for name in names:
-        with tracing.trajectory(name, "run/train-000000/0/0"):
+        with tracing.trajectory(name, Stream.RAW, "run/train-000000/0/0"):
             pass
 
 

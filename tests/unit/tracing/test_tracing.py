@@ -14,7 +14,7 @@ from traced import HERE, recording, trace_of
 
 from hiper import logs, tracing
 from hiper.config.tracing import TracingSettings
-from hiper.tracing import Kind
+from hiper.vocabulary import Stream
 
 NAME = "run/train-000000/0/0"
 OTHER = "run/train-000000/0/1"
@@ -54,24 +54,28 @@ def test_one_trace_from_task_to_learner_and_a_second_life_joins_it() -> None:
         tracing.issued([NAME])
         given = tracing.traceparent(NAME)
         for _life in range(2):
-            with tracing.trajectory("episode", NAME, given), tracing.span("publish", Kind.PRODUCER):
+            with tracing.trajectory("episode", Stream.TASKS, NAME, given), tracing.publish(Stream.RAW):
                 published = tracing.traceparent(NAME)
-        with tracing.trajectory("reward", NAME, published):
+        with tracing.trajectory("reward", Stream.RAW, NAME, published):
             pass
-        with tracing.batch("hae", "train-000000", {NAME: ""}):
+        with tracing.batch("hae", Stream.SCORED, "train-000000", {NAME: ""}):
             handed_on = tracing.traceparent(NAME)
-        with tracing.batch("learner.step", "train-000000", {NAME: handed_on}):
+        with tracing.batch("learner.step", Stream.ADVANTAGES, "train-000000", {NAME: handed_on}):
             pass
     root = seen.only("task")
     assert (trace_of(root), root.parent) == (tracing.trace_id(NAME), None)
     assert f"{root.context.span_id:016x}" == tracing.root_span_id(NAME)
-    assert seen.way_home(seen.only("reward")) == ["reward", "publish", "episode", "task"]
+    assert seen.way_home(seen.only("reward")) == ["reward", "publish traj.raw", "episode", "task"]
     assert seen.way_home(seen.only("learner.step")) == ["learner.step", "hae", "task"]
     assert [seen.way_home(one) for one in seen.spans("episode")] == [["episode", "task"]] * 2
 
 
 def test_a_batch_and_its_members_name_each_other() -> None:
-    with recording() as seen, tracing.batch("hae", "train-000000", {NAME: "", OTHER: ""}), tracing.span("inside"):
+    with (
+        recording() as seen,
+        tracing.batch("hae", Stream.SCORED, "train-000000", {NAME: "", OTHER: ""}),
+        tracing.span("inside"),
+    ):
         assert tracing.traceparent(NAME).split("-")[1] == tracing.trace_id(NAME)
     whole, members = seen.only("hae batch"), seen.spans("hae")
     assert {trace_of(one) for one in members} == {tracing.trace_id(NAME), tracing.trace_id(OTHER)}
@@ -83,24 +87,24 @@ def test_a_batch_and_its_members_name_each_other() -> None:
 def test_who_is_not_sampled_leaves_nothing() -> None:
     with recording(ratio=0.0) as seen:
         tracing.issued([NAME])
-        with tracing.trajectory("episode", NAME), tracing.span("chat"):
+        with tracing.trajectory("episode", Stream.TASKS, NAME), tracing.span("chat"):
             tracing.note({"hiper.turn": 1})
             assert tracing.traceparent() == tracing.traceparent(NAME) == ""
             assert tracing.callers() == ()
-        with tracing.batch("hae", "train-000000", {NAME: ""}):
+        with tracing.batch("hae", Stream.SCORED, "train-000000", {NAME: ""}):
             assert tracing.traceparent(NAME) == ""
     assert seen.names() == []
 
 
 def test_what_an_entry_carries_decides_whoever_chooses_how_many() -> None:
-    with recording(ratio=0.0) as seen, tracing.trajectory("reward", NAME, header(NAME)):
+    with recording(ratio=0.0) as seen, tracing.trajectory("reward", Stream.RAW, NAME, header(NAME)):
         pass
     assert seen.only("reward").parent.span_id == 0xABABABABABABABAB
 
 
 @given(carried=st.one_of(st.text(), st.just(header(OTHER)), st.just(header(NAME, "00")), st.just(header(NAME) + "-x")))
 def test_what_cannot_be_its_parent_is_no_parent(carried: str) -> None:
-    with recording() as seen, tracing.trajectory("reward", NAME, carried):
+    with recording() as seen, tracing.trajectory("reward", Stream.RAW, NAME, carried):
         pass
     span = seen.only("reward")
     assert trace_of(span) == tracing.trace_id(NAME)
@@ -109,9 +113,12 @@ def test_what_cannot_be_its_parent_is_no_parent(carried: str) -> None:
 
 def test_a_failure_is_seen_in_the_span_and_by_the_caller() -> None:
     with recording() as seen:
-        with pytest.raises(ValueError, match="refused"), tracing.trajectory("reward", NAME):
+        with pytest.raises(ValueError, match="refused"), tracing.trajectory("reward", Stream.RAW, NAME):
             raise ValueError("refused")
-        with pytest.raises(ValueError, match="refused"), tracing.batch("hae", "train-000000", {NAME: ""}):
+        with (
+            pytest.raises(ValueError, match="refused"),
+            tracing.batch("hae", Stream.SCORED, "train-000000", {NAME: ""}),
+        ):
             raise ValueError("refused")
     for name in ("reward", "hae", "hae batch"):
         status = seen.only(name).status
@@ -120,7 +127,7 @@ def test_a_failure_is_seen_in_the_span_and_by_the_caller() -> None:
 
 async def test_concurrent_episodes_keep_their_traces_apart() -> None:
     async def play(name: str) -> str:
-        with tracing.trajectory("episode", name):
+        with tracing.trajectory("episode", Stream.TASKS, name):
             await asyncio.sleep(0)
             with tracing.span("chat"):
                 await asyncio.sleep(0)
@@ -136,7 +143,7 @@ def test_log_lines_of_a_trajectory_say_where_its_trace_is(capsys: pytest.Capture
     try:
         with recording():
             logs.get().info("named", trajectory_id=OTHER)
-            with tracing.trajectory("reward", NAME):
+            with tracing.trajectory("reward", Stream.RAW, NAME):
                 logs.get().info("within")
                 logs.get().info("named within", trajectory_id=OTHER)
             logs.get().info("about nothing")
@@ -158,12 +165,18 @@ _UNCONFIGURED = """
 import sys
 from hiper import tracing
 from hiper.config.tracing import TracingSettings
+from hiper.vocabulary import Stream
 import hiper.rpc, hiper.service, hiper.streams, services.reward.worker, services.hae.worker
 if sys.argv[1] == "missing":
     sys.modules["opentelemetry"] = None
 settings = TracingSettings(endpoint="http://127.0.0.1:1" if sys.argv[1] != "off" else None)
 tracing.configure(tracing.Process("reward", "reward-0", "run"), settings)
-with tracing.trajectory("reward", "a"), tracing.span("b"), tracing.batch("c", "d", {"a": ""}), tracing.served("e", []):
+with (
+    tracing.trajectory("reward", Stream.RAW, "a"),
+    tracing.span("b"),
+    tracing.batch("c", Stream.SCORED, "d", {"a": ""}),
+    tracing.served("e", []),
+):
     tracing.note({"f": 1})
     tracing.issued(["a"])
     with tracing.on_behalf(["00-" + "1" * 32 + "-" + "1" * 16 + "-01"]):
@@ -197,3 +210,19 @@ def test_the_standard_variable_switches_it_on(monkeypatch: pytest.MonkeyPatch) -
     finally:
         tracing.shutdown()
     assert not tracing.active()
+
+
+def test_what_cannot_be_used_is_said_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    logs.configure("reward-0", json_lines=True)
+    try:
+        tracing.configure(HERE, TracingSettings(endpoint="http://127.0.0.1:1"))
+    finally:
+        structlog.reset_defaults()
+    assert not tracing.active()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["event"]) == ("warning", "nothing is traced")
+    assert "http/json" in line["error"]
