@@ -37,10 +37,10 @@ from services.rollout.vllm_engine import VllmEngine
 __all__ = ["run"]
 
 _SLOTS = 16
-_TASKS = 64
+_TASKS = 48
 _GAMES = 12
 _MAX_PROMPT = 1024
-_MODEL = BenchModel(hidden=128, layers=2, vocabulary=4096, positions=2048)
+_MODEL = BenchModel(hidden=64, layers=2, vocabulary=4096, positions=2048)
 _AGAINST_LOCK_STEP, _AGAINST_BARE = Target(2.0), Target(0.9)
 
 
@@ -195,7 +195,8 @@ def _config(model: Path, slots: int) -> RunConfig:
         "sampling": {"max_prompt_tokens": _MAX_PROMPT, "max_response_tokens": RESPONSE_MOST},
         "dtype": "float32",
         "enforce_eager": True,
-        # Responses have the length that was drawn: nothing the model samples ends one.
+        # More threads than free cores wait for each other at every operator of a model this small.
+        "cpu_threads": 1,
         "generate_timeout_s": 600,
     }
     return RunConfig.model_validate({"model": {"path": str(model)}, "rollout": rollout})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rollout_fakes import Board, ScriptedEngine, ScriptedEnv, Stream, delivery, eventually, player, task
 
+from hiper._proto.common.v1.types_pb2 import TASK_KIND_EVAL
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.errors import BrokerError
 from hiper.streams import BrokerFull, Delivery, PublishedPolicy
@@ -106,6 +107,42 @@ async def test_nothing_waits_for_the_slowest_episode(tmp_path: Path) -> None:
         await eventually(lambda: set(stream.acked) == ids(*range(1, 12)))
         gate.set()
         await eventually(lambda: len(stream.acked) == 12)
+
+
+async def test_a_sample_that_hangs_holds_up_neither_its_group_nor_others(tmp_path: Path) -> None:
+    samples = [
+        task(sample, trajectory_id=f"test/train-000000/{group}/{sample}", group=group, sample=sample)
+        for group in range(3)
+        for sample in range(4)
+    ]
+    stream = Stream(samples)
+    world = World(tmp_path, stream, slots=3)
+    hanging = samples[1].trajectory_id
+    world.engine.gates[hanging] = asyncio.Event()
+    async with at_work(world):
+        await eventually(lambda: len(stream.acked) == 11)
+        assert hanging not in stream.acked
+        world.engine.gates[hanging].set()
+        await eventually(lambda: hanging in stream.acked)
+
+
+async def test_an_evaluation_shares_the_slots_with_training(tmp_path: Path) -> None:
+    evaluation = [
+        task(n, trajectory_id=f"test/eval-000000/{n}/0", kind=TASK_KIND_EVAL, temperature=0.4) for n in range(2)
+    ]
+    training = [task(n) for n in range(6)]
+    stream = Stream([*evaluation, *training])
+    world = World(tmp_path, stream, slots=3)
+    for one in evaluation:
+        world.engine.gates[one.trajectory_id] = asyncio.Event()
+    async with at_work(world):
+        await eventually(lambda: set(stream.acked) == {one.trajectory_id for one in training})
+        for gate in world.engine.gates.values():
+            gate.set()
+        await eventually(lambda: len(stream.acked) == 8)
+    temperatures = {name.split("/")[1]: sampling.temperature for name, _, sampling in world.engine.calls}
+    assert temperatures == pytest.approx({"eval-000000": 0.4, "train-000000": 1.0})
+    assert {stream.published[one.trajectory_id].task.kind for one in evaluation} == {TASK_KIND_EVAL}
 
 
 async def test_no_more_tasks_are_held_than_slots(tmp_path: Path) -> None:
