@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from chart_render import CHART, ROOT
+from jsonschema import Draft7Validator
 
 from hiper.config import RunConfig
 
@@ -52,3 +54,11 @@ def test_the_schema_knows_every_setting_of_the_program() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())["$defs"]["config"]
     assert set(schema["properties"]) == set(RunConfig.model_fields)
     assert "required" not in json.dumps(schema), "a preset may say as little as it likes"
+
+
+def test_the_schema_is_of_a_draft_that_helm_3_reads_too() -> None:
+    """Helm before 3.18 knows none after draft 7."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    Draft7Validator.check_schema(schema)
+    Draft7Validator(schema).validate(yaml.safe_load((CHART / "values.yaml").read_text()))
