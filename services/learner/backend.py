@@ -13,26 +13,9 @@ from torch import Tensor, nn
 
 from hiper.config.sections import LearnerSettings, OptimiserSettings
 
-__all__ = ["Backend", "Ranks", "Tensors", "TorchBackend", "make_backend", "named_tensors", "restore_model"]
+__all__ = ["Backend", "Tensors", "TorchBackend", "make_backend", "named_tensors", "restore_model"]
 
 Tensors = dict[str, Tensor]
-
-
-class Ranks:
-    """The processes that train together. This class: one alone."""
-
-    index = 0
-    """Of this process."""
-    of = 1
-    """How many there are."""
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Return the sum of every rank's `tensor`."""
-        return tensor
-
-    def any(self, mine: bool) -> bool:
-        """Return whether any rank says so."""
-        return mine
 
 
 class Backend(Protocol):

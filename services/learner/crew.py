@@ -22,12 +22,21 @@ from transformers import PreTrainedModel
 
 from hiper import logs
 from hiper.errors import IntegrityError, RunStateError
-from services.learner.deepspeed_backend import DistributedRanks
 from services.learner.packing import TokenRow
+from services.learner.ranks import DistributedRanks
 from services.learner.rows import TrainRow
 from services.learner.trainer import Metrics, Trainer
 
-__all__ = ["Crew", "FollowingTrainer", "LeadingTrainer", "Order"]
+__all__ = [
+    "Crew",
+    "FollowingTrainer",
+    "LeadingTrainer",
+    "Order",
+    "decode_rows",
+    "decode_tokens",
+    "encode_rows",
+    "encode_tokens",
+]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -81,13 +90,13 @@ class LeadingTrainer(Trainer):
         """As `Trainer`, but waits for all of an update."""
         with self._crew.turn:
             if self.critic is not None and rows:
-                self._crew.tell(Order.VALUES, arrays=_tokens(rows))
+                self._crew.tell(Order.VALUES, arrays=encode_tokens(rows))
             return super().values(rows)
 
     def update(self, rows: Sequence[TrainRow], version: int) -> Metrics | None:
         """As `Trainer`."""
         with self._crew.turn:
-            self._crew.tell(Order.UPDATE, version, _rows(rows))
+            self._crew.tell(Order.UPDATE, version, encode_rows(rows))
             return super().update(rows, version)
 
     def save(self, directory: Path | None) -> None:
@@ -138,9 +147,9 @@ class FollowingTrainer(Trainer):
         try:
             match order:
                 case Order.UPDATE:
-                    self.update(_read_rows(arrays), number)
+                    self.update(decode_rows(arrays), number)
                 case Order.VALUES:
-                    self.values(_read_tokens(arrays))
+                    self.values(decode_tokens(arrays))
                 case Order.SAVE:
                     self.save(None)
                 case Order.RESTORE:
@@ -153,7 +162,8 @@ class FollowingTrainer(Trainer):
             logs.get().warning("order not carried out", order=order.name, error=error.message)
 
 
-def _tokens(rows: Sequence[TokenRow]) -> Arrays:
+def encode_tokens(rows: Sequence[TokenRow]) -> Arrays:
+    """Return rows as arrays, joined end to end."""
     return {
         "prompts": _joined([row.prompt for row in rows], np.int32),
         "prompt_lengths": np.array([len(row.prompt) for row in rows]),
@@ -163,7 +173,8 @@ def _tokens(rows: Sequence[TokenRow]) -> Arrays:
     }
 
 
-def _read_tokens(arrays: Arrays) -> list[TokenRow]:
+def decode_tokens(arrays: Arrays) -> list[TokenRow]:
+    """Return what `encode_tokens` was given."""
     prompts = _split(arrays["prompts"], arrays["prompt_lengths"])
     responses = _split(arrays["responses"], arrays["response_lengths"])
     return [TokenRow(*row) for row in zip(prompts, responses, arrays["positions"].tolist(), strict=True)]
@@ -172,10 +183,11 @@ def _read_tokens(arrays: Arrays) -> list[TokenRow]:
 _PER_TOKEN = {"behaviour_logprobs": np.float32, "advantages": np.float32, "mask": np.bool_}
 
 
-def _rows(rows: Sequence[TrainRow]) -> Arrays:
+def encode_rows(rows: Sequence[TrainRow]) -> Arrays:
+    """Return training rows as arrays, joined end to end."""
     per_token = {name: _joined([getattr(row, name) for row in rows], kind) for name, kind in _PER_TOKEN.items()}
     return {
-        **_tokens([row.tokens for row in rows]),
+        **encode_tokens([row.tokens for row in rows]),
         **per_token,
         "targets": np.stack([row.targets for row in rows]),
         "old_values": np.stack([row.old_values for row in rows]),
@@ -183,7 +195,8 @@ def _rows(rows: Sequence[TrainRow]) -> Arrays:
     }
 
 
-def _read_rows(arrays: Arrays) -> list[TrainRow]:
+def decode_rows(arrays: Arrays) -> list[TrainRow]:
+    """Return what `encode_rows` was given."""
     lengths = arrays["response_lengths"]
     per_token = {name: _split(arrays[name], lengths) for name in _PER_TOKEN}
     return [
@@ -194,7 +207,7 @@ def _read_rows(arrays: Arrays) -> list[TrainRow]:
             old_values=arrays["old_values"][index],
             policy_version=int(arrays["versions"][index]),
         )
-        for index, tokens in enumerate(_read_tokens(arrays))
+        for index, tokens in enumerate(decode_tokens(arrays))
     ]
 
 

@@ -24,30 +24,12 @@ from deepspeed.utils import (
 from torch import Tensor, nn
 
 from hiper.config.learner import DeepspeedSettings, LearnerSettings, OptimiserSettings
-from services.learner.backend import Ranks, Tensors, named_tensors, restore_model
+from services.learner.backend import Tensors, named_tensors, restore_model
+from services.learner.ranks import DistributedRanks
 
-__all__ = ["DeepspeedBackend", "DistributedRanks", "connect"]
+__all__ = ["DeepspeedBackend", "connect"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-class DistributedRanks(Ranks):
-    """The processes of a torch process group."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.index = dist.get_rank()
-        self.of = dist.get_world_size()
-        self.device = device
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Return the sum of every rank's `tensor`."""
-        total = tensor.detach().to(self.device, copy=True)
-        dist.all_reduce(total)
-        return total.to(tensor.device)
-
-    def any(self, mine: bool) -> bool:
-        """Return whether any rank says so."""
-        return bool(self.sum(torch.tensor([float(mine)])).item())
 
 
 def connect(device: torch.device, settings: DeepspeedSettings) -> DistributedRanks:

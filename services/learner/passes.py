@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiper.config.sections import LearnerSettings
-from services.learner.backend import Ranks
 from services.learner.packing import PackedBatch, Policy, TokenRow, micro_batches, pack
+from services.learner.ranks import Ranks
 
 __all__ = ["Interrupted", "MicroBatch", "Passes"]
 

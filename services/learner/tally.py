@@ -5,7 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from services.learner.backend import Ranks
+from services.learner.ranks import Ranks
 
 __all__ = ["Tally"]
 

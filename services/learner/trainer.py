@@ -25,13 +25,14 @@ from hiper.errors import IntegrityError, RunStateError
 from hiper.metrics import counter, gauge
 from services.learner import speed
 from services.learner.actor_update import ActorUpdate, ActorWork, with_effective_share
-from services.learner.backend import Ranks, make_backend
+from services.learner.backend import make_backend
 from services.learner.critic_update import CriticUpdate
 from services.learner.lora import without_adapters
 from services.learner.mismatch import MismatchWatch
 from services.learner.model import HEADS, Actor, Critic
 from services.learner.packing import Policy, TokenRow
 from services.learner.passes import Interrupted, Passes
+from services.learner.ranks import Ranks
 from services.learner.rows import TrainRow
 from services.learner.speed import Shape
 from services.learner.tally import Tally
