@@ -176,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--keep-images", action="store_true", help="leave the images for the next time")
     keep_images = parser.parse_args().keep_images
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever ends it, it goes down clean
     try:
         with engine(), package_sources() as sources:
             chosen = settings(sources)

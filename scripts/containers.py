@@ -145,7 +145,7 @@ def package_sources() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         handler = functools.partial(_Quiet, directory=folder)
         # A port of its own: with another one every time, no layer of an earlier build would be found again.
-        with http.server.ThreadingHTTPServer(("127.0.0.1", PACKAGES_PORT), handler) as server:
+        with _listening(handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
             def served(source: str) -> str:
@@ -174,3 +174,10 @@ def package_sources() -> Iterator[dict[str, str]]:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_message: object) -> None:
         """Say nothing: a build asks hundreds of times."""
+
+
+def _listening(handler: Callable[..., _Quiet]) -> http.server.ThreadingHTTPServer:
+    try:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", PACKAGES_PORT), handler)
+    except OSError as error:
+        raise BrokenError(f"cannot serve packages on 127.0.0.1:{PACKAGES_PORT}: {error.strerror}") from error
