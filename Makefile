@@ -10,7 +10,7 @@ WORKERS ?= 2
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics openapi pictures chart docs-check clean
+.PHONY: help setup demo test test-fast check style style-check types proto proto-check schema schema-check metrics openapi pictures chart docs-check compose-smoke clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ metrics: setup ## Write docs/metrics.md and the Grafana dashboards
 
 openapi: setup ## Write services/control/openapi.json
 	$(BIN)/python -m services.control.openapi > services/control/openapi.json
+
+compose-smoke: ## Build the images and run docker-compose.yml for real; as root, with Docker
+	$(PYTHON) scripts/compose_smoke.py
 
 clean: ## Remove builds and caches, but no run
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,7 +16,7 @@ COPY requirements requirements
 RUN python3 -m venv /opt/tools && /opt/tools/bin/pip install --quiet --requirement requirements/image-build.txt \
  && python3 -m venv --without-pip /opt/hiper
 COPY pyproject.toml deploy/docker/dependencies.py ./
-RUN python3 dependencies.py openenv > needed.txt \
+RUN python3 dependencies.py openenv tracing > needed.txt \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement needed.txt
 COPY README.md LICENSE ./
 COPY hiper hiper
@@ -26,7 +26,7 @@ RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/hiper/sbom.cdx.json /opt/hiper
 
 FROM build AS build-control
-RUN python3 dependencies.py openenv kubernetes > needed.txt \
+RUN python3 dependencies.py openenv tracing kubernetes > needed.txt \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement needed.txt \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/hiper/sbom.cdx.json /opt/hiper
 

@@ -19,7 +19,7 @@ RUN python3 -m venv /opt/tools && /opt/tools/bin/pip install --quiet --requireme
 # The large ones first: they change least.
 RUN /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement requirements/image-learner-${ACCELERATOR}.txt
 COPY pyproject.toml deploy/docker/dependencies.py ./
-RUN python3 dependencies.py learner > needed.txt \
+RUN python3 dependencies.py learner tracing > needed.txt \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement needed.txt
 COPY README.md LICENSE ./
 COPY hiper hiper

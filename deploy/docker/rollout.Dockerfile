@@ -24,7 +24,7 @@ ENV PIP_CONSTRAINT=/opt/constraints.txt
 RUN /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement requirements/image-rollout-${ACCELERATOR}.txt
 RUN /opt/tools/bin/pip --python /opt/hiper install --quiet --no-deps --requirement requirements/image-rollout-${ACCELERATOR}-nodeps.txt
 COPY pyproject.toml deploy/docker/dependencies.py ./
-RUN python3 dependencies.py > needed.txt \
+RUN python3 dependencies.py tracing > needed.txt \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement needed.txt
 COPY README.md LICENSE ./
 COPY hiper hiper

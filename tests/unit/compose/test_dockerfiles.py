@@ -26,6 +26,7 @@ NAMES = ("cpu", "rollout", "learner")
 TEXTS = {name: (FOLDER / f"{name}.Dockerfile").read_text() for name in NAMES}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+NEEDED = [*PROJECT["dependencies"], *EXTRAS["tracing"]]
 
 every_file = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 
@@ -118,6 +119,13 @@ def test_no_final_image_has_a_compiler_or_pip(text: str) -> None:
 
 
 @every_file
+def test_every_image_can_export_traces(text: str) -> None:
+    asked = re.findall(r"dependencies\.py (.*) > needed\.txt", text)
+    assert asked
+    assert all("tracing" in extras.split() for extras in asked)
+
+
+@every_file
 def test_every_image_lists_what_is_in_it(text: str) -> None:
     """The list is made after the last package and travels with them."""
     for name, stage in stages(text).items():
@@ -162,8 +170,8 @@ def test_everything_that_is_copied_is_sent_to_the_engine() -> None:
 @pytest.mark.parametrize(
     "wanted",
     [
-        pytest.param([*PROJECT["dependencies"], *EXTRAS["openenv"], *EXTRAS["kubernetes"]], id="control"),
-        pytest.param([*PROJECT["dependencies"], *EXTRAS["learner"]], id="learner"),
+        pytest.param([*NEEDED, *EXTRAS["openenv"], *EXTRAS["kubernetes"]], id="control"),
+        pytest.param([*NEEDED, *EXTRAS["learner"]], id="learner"),
         pytest.param(requirement_lines(REQUIREMENTS / "serve-cpu.txt"), id="rollout"),
     ],
 )
