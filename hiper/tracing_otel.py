@@ -10,7 +10,7 @@ import queue
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Self, TypeVar
 
@@ -88,10 +88,9 @@ class Tracer:
         for name in trajectory_ids:
             if not tracing.is_sampled(name, self._ratio):
                 continue
-            token = _root.set((int(tracing.trace_id(name), 16), int(tracing.root_span_id(name), 16)))
             about = {"hiper.trajectory_id": name, **tracing.messaging(Stream.TASKS, "send")}
-            self._otel.start_span("task", Context(), SpanKind.PRODUCER, about).end()
-            _root.reset(token)
+            with _set(_root, (int(tracing.trace_id(name), 16), int(tracing.root_span_id(name), 16))):
+                self._otel.start_span("task", Context(), SpanKind.PRODUCER, about).end()
 
     def trajectory(self, name: str, stream: Stream, trajectory_id: str, carried: str) -> AbstractContextManager[None]:
         """See `hiper.tracing.trajectory`."""
@@ -118,10 +117,7 @@ class Tracer:
             return
         about: Attributes = {"hiper.batch_id": batch_id, "hiper.members": len(carried), **self._taken_from(stream)}
         links = [Link(parent) for parent in parents.values()]
-        with ExitStack() as stack:
-            whole = stack.enter_context(
-                self._otel.start_as_current_span(f"{name} batch", Context(), SpanKind.CONSUMER, about, links)
-            )
+        with self._otel.start_as_current_span(f"{name} batch", Context(), SpanKind.CONSUMER, about, links) as whole:
             link = [Link(whole.get_span_context())]
             spans = {
                 member: self._otel.start_span(
@@ -129,9 +125,9 @@ class Tracer:
                 )
                 for member, parent in parents.items()
             }
-            stack.enter_context(_ended_together(list(spans.values())))
-            stack.enter_context(_set(_members, {member: one.get_span_context() for member, one in spans.items()}))
-            yield
+            members = {member: one.get_span_context() for member, one in spans.items()}
+            with _ended_together(list(spans.values())), _set(_members, members):
+                yield
 
     @contextmanager
     def served(self, method: str, traceparents: Sequence[str]) -> Iterator[None]:
