@@ -1,13 +1,17 @@
 """Rows packed one after the other give what each gives alone, in balanced parts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from learner_made import VOCABULARY, tiny_model
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from hiper.errors import DependencyError, RunStateError
+from services.learner import attention as attention_module
 from services.learner.model import Critic, response_logprobs, set_attention
 from services.learner.packing import TokenRow, micro_batches, minibatches, pack
 
@@ -61,6 +65,27 @@ def test_heads_that_share_keys_are_grouped() -> None:
     set_attention(plain, "eager")
     expected = torch.cat([alone(plain, row) for row in rows])
     torch.testing.assert_close(response_logprobs(model, pack(rows, CPU))[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_flash_attention_is_called_as_torch_documents_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`varlen_attn` needs a GPU; a stand-in with its signature and meaning gives what the other way gives."""
+
+    def varlen(query, key, value, cu_q, cu_k, max_q, max_k, *, scale, window_size, enable_gqa):
+        assert (query.dim(), window_size, max_q, max_k) == (3, (-1, 0), 21, 21)
+        assert cu_q.dtype is cu_k.dtype is torch.int32
+        parts = []
+        for start, end in pairwise(cu_q.tolist()):
+            q, k, v = (tensor[start:end].transpose(0, 1) for tensor in (query, key, value))
+            parts.append(sdpa(q, k, v, is_causal=True, scale=scale, enable_gqa=enable_gqa).transpose(0, 1))
+        return torch.cat(parts)
+
+    monkeypatch.setattr(attention_module, "varlen_attn", varlen)
+    boundaries = torch.tensor([0, 4, 8, 29, 30], dtype=torch.int32)
+    rows = attention_module._Rows(boundaries, 21, 0.5, groups_heads=True)
+    query, key, value = torch.randn(1, 4, 30, 8), torch.randn(1, 2, 30, 8), torch.randn(1, 2, 30, 8)
+    flash = attention_module._flash(query, key, value, rows)
+    assert flash.shape == (1, 30, 4, 8)
+    torch.testing.assert_close(flash, attention_module._by_runs(query, key, value, rows))
 
 
 def test_a_row_longer_than_the_models_window_is_refused() -> None:
