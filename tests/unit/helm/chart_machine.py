@@ -6,9 +6,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from chart_broker import Server
@@ -64,11 +63,23 @@ class Machine:
         rest = [*container["command"][1:], *container["args"]]
         return [sys.executable, *start, *(self.local(pod, argument) for argument in rest)], {**inherited, **given}
 
-    def finished(self, pod: Pod, container: Tree) -> subprocess.CompletedProcess[str]:
-        """Run a container that ends by itself to its end."""
+    def finished(self, pod: Pod, container: Tree, needs: Sequence[subprocess.Popen[bytes]] = ()) -> tuple[int, str]:
+        """Run a container that ends by itself; return its exit code and what it said.
+
+        Fails as soon as one of the processes it needs has ended with an error.
+        """
         argv, environment = self.command(pod, container)
-        run = partial(subprocess.run, capture_output=True, text=True, timeout=600, check=False)
-        return run(argv, env=environment, cwd=self.folder)
+        give_up = time.monotonic() + 600
+        with subprocess.Popen(argv, env=environment, cwd=self.folder, stdout=subprocess.PIPE, text=True) as process:
+            while True:
+                try:
+                    said, _ = process.communicate(timeout=0.2)
+                    return process.returncode, said
+                except subprocess.TimeoutExpired:
+                    dead = [other.args for other in needs if other.poll()]
+                    if dead or time.monotonic() > give_up:
+                        process.kill()
+                    assert not dead, "it needs what has ended with an error"
 
     @contextmanager
     def started(self, pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
