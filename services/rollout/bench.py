@@ -12,11 +12,13 @@ The prefix cache is emptied before each.
 import asyncio
 import tempfile
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.bench.alfworld import draw_sample
@@ -44,6 +46,15 @@ _MODEL = BenchModel(hidden=64, layers=2, vocabulary=4096, positions=2048)
 _AGAINST_LOCK_STEP, _AGAINST_BARE = Target(2.0), Target(0.9)
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a driver did: turns within the seconds that count, and turns altogether."""
+
+    turns: int
+    seconds: float
+    all_turns: int
+
+
 @dataclass
 class _Bench:
     """One engine, the games, and the turns a second of each driver."""
@@ -54,16 +65,21 @@ class _Bench:
     games: dict[str, Game]
     tasks: list[Task]
     slots: int
-    rates: dict[str, list[float]] = field(default_factory=dict)
+    rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Turns a second, by driver."""
+    per_cpu_second: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Turns a second of CPU time, this process's and the engine's: what a busy machine does not change."""
     calls: list[Call] = field(default_factory=list)
 
-    async def measure(self, name: str, driver: Callable[[], Awaitable[tuple[int, float]]]) -> None:
-        """Run a driver, which returns turns and seconds, on an empty prefix cache."""
+    async def measure(self, name: str, driver: Callable[[], Awaitable[_Done]]) -> None:
+        """Run a driver on an empty prefix cache."""
         await self.engine.forget_prefixes()
-        turns, seconds = await driver()
-        self.rates.setdefault(name, []).append(turns / seconds)
+        used = _cpu_seconds()
+        done = await driver()
+        self.rates[name].append(done.turns / done.seconds)
+        self.per_cpu_second[name].append(done.all_turns / (_cpu_seconds() - used))
 
-    async def continuous(self) -> tuple[int, float]:
+    async def continuous(self) -> _Done:
         """Play every task; count until the last one is taken."""
         paced = PacedEngine(self.engine)
         player = EpisodePlayer(paced, PlayedEnv(self.games), self.tokenizer, self.config.rollout, "bench")
@@ -82,9 +98,9 @@ class _Bench:
 
         await asyncio.gather(*(slot() for _ in range(self.slots)))
         self.calls = paced.calls[:turns_then]
-        return turns_then, ended - started
+        return _Done(turns_then, ended - started, len(paced.calls))
 
-    async def lock_step(self) -> tuple[int, float]:
+    async def lock_step(self) -> _Done:
         """Play every task in batches that wait for themselves at every turn."""
         started, turns = time.perf_counter(), 0
         for first in range(0, len(self.tasks), self.slots):
@@ -96,9 +112,9 @@ class _Bench:
                 await asyncio.gather(*(episode.generate() for episode in batch))
                 for episode in batch:
                     await episode.step()
-        return turns, time.perf_counter() - started
+        return _Done(turns, time.perf_counter() - started, turns)
 
-    async def bare(self) -> tuple[int, float]:
+    async def bare(self) -> _Done:
         """Send the continuous run's requests to vLLM itself."""
         waiting = deque(enumerate(self.calls))
         started = time.perf_counter()
@@ -109,7 +125,7 @@ class _Bench:
                 await self.engine.ask_bare(call.prompt_ids, call.sampling, f"bare-{time.monotonic_ns()}-{number}")
 
         await asyncio.gather(*(slot() for _ in range(self.slots)))
-        return len(self.calls), time.perf_counter() - started
+        return _Done(len(self.calls), time.perf_counter() - started, len(self.calls))
 
 
 class _LockStepEpisode:
@@ -184,7 +200,7 @@ async def _run(options: BenchOptions, say: Say) -> Report:
             await engine.close()
     report = Report("rollout", {"source": sample.where, "version": sample.version}, options.repeats)
     report.sizes = _sizes(bench, parameters)
-    report.figures = _figures(bench.rates)
+    report.figures = _figures(bench)
     return report
 
 
@@ -216,12 +232,22 @@ def _sizes(bench: _Bench, parameters: int) -> dict[str, object]:
     }
 
 
-def _figures(rates: dict[str, list[float]]) -> list[Figure]:
-    def share(other: str) -> list[float]:
+def _figures(bench: _Bench) -> list[Figure]:
+    def share(rates: dict[str, list[float]], other: str) -> list[float]:
         return [ours / theirs for ours, theirs in zip(rates["continuous"], rates[other], strict=True)]
 
+    wall, cpu = bench.rates, bench.per_cpu_second
     return [
-        *(Figure(name, "turns/s", values, "repeats") for name, values in rates.items()),
-        Figure("continuous against lock-step", "x", share("lock-step"), "repeats", _AGAINST_LOCK_STEP),
-        Figure("continuous against bare vLLM", "x", share("bare vLLM"), "repeats", _AGAINST_BARE),
+        *(Figure(name, "turns/s", values, "repeats") for name, values in wall.items()),
+        *(Figure(name, "turns/CPU s", values, "repeats") for name, values in cpu.items()),
+        Figure("continuous against lock-step", "x", share(wall, "lock-step"), "repeats", _AGAINST_LOCK_STEP),
+        Figure("continuous against bare vLLM", "x", share(wall, "bare vLLM"), "repeats", _AGAINST_BARE),
+        Figure("continuous against bare vLLM, by CPU time", "x", share(cpu, "bare vLLM"), "repeats"),
     ]
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and those it started."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
