@@ -1,7 +1,9 @@
 """A server of this machine with the broker configuration and the users of the chart."""
 
+import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,15 @@ from hiper.embedded_broker.servers import find_server
 from hiper.errors import HiperError
 from hiper.streams import Broker
 from hiper.streams.acl import USERS
+from hiper.supervisor import launch
 from hiper.supervisor.ports import PortBook
 
 FAST = {"connect_timeout_s": 1.0, "unavailable_timeout_s": 2.0}
+
+
+def tied(*command: str) -> list[str]:
+    """The command as a process that dies with this one."""
+    return [sys.executable, "-I", "-S", str(launch.__file__), str(os.getpid()), *command]
 
 
 class Server:
@@ -59,7 +67,8 @@ class Server:
             assert there in conf
             conf = conf.replace(there, place)
         (self.folder / "broker.conf").write_text(conf + "\n")
-        self.process = subprocess.Popen([self.binary, self.folder / "broker.conf"], stdout=subprocess.DEVNULL)
+        command = tied(str(self.binary), str(self.folder / "broker.conf"))
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def settings(self, user: str, password: str | None = None) -> BrokerSettings:
         secret = quote(self.passwords[user] if password is None else password)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chart_broker import Server
+from chart_broker import Server, tied
 from chart_render import Pod, Rendered, Tree, render
 
 from hiper.supervisor.ports import PortBook
@@ -61,7 +61,8 @@ class Machine:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HIPER_")}
         start = {"hiper": ["-P", "-m", "hiper"], "python": []}[container["command"][0]]
         rest = [*container["command"][1:], *container["args"]]
-        return [sys.executable, *start, *(self.local(pod, argument) for argument in rest)], {**inherited, **given}
+        argv = tied(sys.executable, *start, *(self.local(pod, argument) for argument in rest))
+        return argv, {**inherited, **given}
 
     def finished(self, pod: Pod, container: Tree, needs: Sequence[subprocess.Popen[bytes]] = ()) -> tuple[int, str]:
         """Run a container that ends by itself; return its exit code and what it said.
