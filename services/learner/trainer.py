@@ -70,6 +70,12 @@ class Trainer:
         self._seed = seed
         self._interrupted = threading.Event()
         self._passes = Passes(settings, self.device, ranks or Ranks(), self._interrupted)
+        # Sizes are read before ZeRO takes the weights apart.
+        self._actor_shape = Shape.of(models.actor)
+        self._critic_shape = None if models.critic is None else Shape.of(models.critic.backbone)
+        shapes = [shape for shape in (self._actor_shape, self._critic_shape) if shape is not None]
+        self.vocabulary = min(shape.vocabulary for shape in shapes)
+        """Token ids all trained models know are below this."""
         actor = Actor(models.actor, models.temperature)
         self.trained = {"actor": make_backend(actor, models.actor, settings.actor, settings)}
         self._reference = self._reference_of(models)
@@ -82,12 +88,6 @@ class Trainer:
         self._log = logs.get()
         for name, backend in self.trained.items():
             gauge("learner_learning_rate").labels(model=name).set(backend.learning_rate)
-
-    @property
-    def vocabulary(self) -> int:
-        """Token ids all trained models know are below this."""
-        backbones = [self.actor] if self.critic is None else [self.actor, self.critic.backbone]
-        return min(len(model.get_input_embeddings().weight) for model in backbones)
 
     def interrupt(self) -> None:
         """Make an update end after its current micro-batch, half done: from now on these models are good for nothing.
@@ -224,11 +224,10 @@ class Trainer:
         training = 3 if settings.lora is None else 2
         passes = training * settings.actor.epochs * trains + (settings.off_policy.proximal == "recomputed")
         passes += self._reference is not None
-        total = passes * Shape.of(self.actor).forward_flops(tokens, with_output=True)
-        if self.critic is not None:
+        total = passes * self._actor_shape.forward_flops(tokens, with_output=True)
+        if self._critic_shape is not None:
             prefixes = [row.value_prefix() for row in tokens]
-            shape = Shape.of(self.critic.backbone)
-            total += 3 * settings.critic.epochs * shape.forward_flops(prefixes, with_output=False)
+            total += 3 * settings.critic.epochs * self._critic_shape.forward_flops(prefixes, with_output=False)
         return total
 
 
