@@ -20,6 +20,6 @@ step "2/4 what vLLM on CPU imports"
 step "3/4 vLLM"
 "${pip[@]}" --no-deps --requirement requirements/serve-cpu-nodeps.txt
 step "4/4 HiPER"
-"${pip[@]}" --editable '.[local,learner,tracing,dev]'
+"${pip[@]}" --editable '.[local,learner,tracing,kubernetes,dev]'
 "${pip[@]}" --no-deps --requirement requirements/dev-nodeps.txt
 step "done: $venv/bin/hiper --help"
