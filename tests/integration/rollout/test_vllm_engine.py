@@ -1,4 +1,4 @@
-"""The engine in this process. One engine for all tests; they run in order, and the last but two ends it."""
+"""The engine in this process. One engine for all tests; they run in order, and the test of closing ends it."""
 
 import asyncio
 import sys
@@ -69,6 +69,6 @@ async def test_a_model_that_is_not_there_is_one_clear_error(tmp_path: Path) -> N
 
 async def test_an_argument_that_vllm_does_not_have_is_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, seed=0)
-    engine = VllmEngine(config_for(tmp_path, vllm={"engine_args": {"max_log_len_": 1}}))
-    with pytest.raises(ConfigError, match=r"max_log_len_.*did you mean 'max_log_len'"):
+    engine = VllmEngine(config_for(tmp_path, vllm={"engine_args": {"quantisation": "fp8"}}))
+    with pytest.raises(ConfigError, match=r"'quantisation' .*did you mean 'quantization'"):
         await engine.start()
