@@ -5,6 +5,7 @@ Tolerance: the two differ by the order of sums. Relative 1e-4 on every metric of
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ if find_spec("deepspeed") is None:
     pytest.skip("deepspeed is not installed: pip install -e '.[deepspeed]'", allow_module_level=True)
 
 import deepspeed_worker as worker
+from learner_processes import processes
+from learner_world import World
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +104,28 @@ def test_twenty_updates_with_a_restart_in_between_are_those_of_one_process(tmp_p
 
     alone = torch_run(tmp_path, (half, UPDATES), restore=saved)
     same_course(alone["lines"], expected["lines"][half:])
+
+
+async def test_a_run_led_by_the_first_of_two_processes_goes_to_its_end(world: World) -> None:
+    """Broker, lease, checkpoints and weights are the first one's; both are asked to stop, and begin again."""
+    world.tree["env"] = {"synthetic_train": 12, "synthetic_valid": 4}
+    world.tree["evaluation"]["split"] = "valid"
+    world.tree["learner"]["backend"] = {"name": "deepspeed", "stage": 3, "collective_timeout_s": 120.0}
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    async with world.playing():
+        with processes(world) as learner:
+            world.holds = lambda batch_id: batch_id == "train-000002"
+            process = learner(launcher, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
+            await world.plays("train-000002", within_s=180.0)
+            process.send(signal.SIGTERM)
+            await process.ends(within_s=60.0)
+            assert not (world.directory / "finished.json").exists()
+            world.holds = lambda batch_id: False
+            process = learner(launcher, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
+            assert await process.ends(within_s=240.0) == 0, process.log()[-3000:]
+    assert json.loads((world.directory / "finished.json").read_text())["policy_version"] == 4
+    lines = [json.loads(line) for line in (world.directory / "metrics.jsonl").read_text().splitlines()]
+    assert [line["version"] for line in lines] == [1, 2, 3, 4]
+    counts = (await world.state()).counts
+    assert counts.applied == counts.published
+    assert "checkpoint restored" in process.log()
