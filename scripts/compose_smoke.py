@@ -40,7 +40,7 @@ from containers import (
 PROJECT = "hiper-smoke"
 FILES = ("docker-compose.yml", "tests/compose/smoke.yml")
 VERSIONS = 3
-LIMITS_MB = {"hiper": 350, "hiper-broker": 350}
+LIMITS_MB = {"hiper": 300, "hiper-control": 350, "hiper-broker": 300}
 """Largest sizes of images, in 10^6 bytes as `docker images` counts."""
 VERSIONS_S, HEALTHY_S = 1800.0, 400.0
 NOT_SERVICES = frozenset({"init", "warmstart", "smoke", "rollout-gpu", "learner-gpu"})

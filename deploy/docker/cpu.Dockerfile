@@ -23,11 +23,16 @@ COPY hiper hiper
 COPY services services
 RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --no-deps dist/*.whl \
+ && find /opt/hiper -type d -name tests -path '*/numpy/*' -prune -exec rm -r {} + \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/hiper/sbom.cdx.json /opt/hiper
 
+# Kubernetes' client comes twice; the one for asyncio is not used.
 FROM build AS build-control
 RUN python3 dependencies.py openenv tracing kubernetes > needed.txt \
  && /opt/tools/bin/pip --python /opt/hiper install --quiet --requirement needed.txt \
+ && rm -r /opt/hiper/lib/python3*/site-packages/kubernetes/aio \
+ && /opt/tools/bin/pip --python /opt/hiper uninstall --quiet --yes \
+    aiohttp aiohttp-retry aiohappyeyeballs aiosignal frozenlist multidict propcache yarl \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/hiper/sbom.cdx.json /opt/hiper
 
 FROM build AS build-broker
