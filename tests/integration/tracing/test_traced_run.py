@@ -1,36 +1,36 @@
 """A whole run of `hiper up`, every process of it exporting to one collector."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from otlp_collector import Collector, SeenSpan, collecting, detached
+from started_runs import run_up
 
 from hiper import tracing
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-CONFIG = Path(__file__).parents[3] / "configs" / "chaos.yaml"
 BOUND_S = 300
 SERVICES = {"env_server", "rollout", "reward", "hae", "learner"}
 ITERATIONS, TASKS, PANEL = 2, 12, 8
 
 
-def play(run_dir: Path, endpoint: str) -> dict[str, object]:
-    """Run to the end and return the report."""
-    changes = (f"learner.iterations={ITERATIONS}", "tracing.ratio=1.0")
-    words = [word for change in changes for word in ("--set", change)]
-    command = [sys.executable, "-m", "hiper", "up", "--no-ui", "--config", str(CONFIG), "--run-dir", str(run_dir)]
-    environment = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SDK_DISABLED": "false"}
-    ended = subprocess.run(
-        [*command, *words], env=environment, capture_output=True, text=True, timeout=BOUND_S, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    report: dict[str, object] = json.loads((run_dir / "report.json").read_text())
-    return report
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Runs with a collector at the URL to the end and returns the report."""
+
+    def run_to_its_end(endpoint: str) -> dict[str, Any]:
+        monkeypatch.setenv("OTEL_SDK_DISABLED", "false")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with run_up(tmp_path / "run", f"learner.iterations={ITERATIONS}", "tracing.ratio=1.0") as up:
+            assert up.wait(BOUND_S) == 0, (tmp_path / "up.log").read_text()[-3000:]
+        report: dict[str, Any] = json.loads((tmp_path / "run" / "report.json").read_text())
+        return report
+
+    return run_to_its_end
 
 
 def expected_trajectories() -> list[str]:
@@ -54,9 +54,11 @@ def batches_of(collector: Collector, name: str) -> list[set[str]]:
     return [set(span.linked) for span in collector.spans if span.name == name]
 
 
-def test_every_applied_trajectory_is_one_connected_trace_of_five_services(tmp_path: Path) -> None:
+def test_every_applied_trajectory_is_one_connected_trace_of_five_services(
+    play: Callable[[str], dict[str, Any]],
+) -> None:
     with collecting() as (collector, url):
-        report = play(tmp_path / "run", url)
+        report = play(url)
     names, traces = expected_trajectories(), collector.traces()
     assert report["trajectories"]["applied"] == len(names)
     assert {name: faults for name in names if (faults := faults_of(traces.get(tracing.trace_id(name), []), name))} == {}
@@ -66,8 +68,10 @@ def test_every_applied_trajectory_is_one_connected_trace_of_five_services(tmp_pa
     assert sorted(map(sorted, batches_of(collector, "learner.step batch"))) == sorted(map(sorted, expected))
 
 
-def test_a_run_whose_collector_is_gone_loses_nothing_but_its_traces(tmp_path: Path) -> None:
-    report = play(tmp_path / "run", "http://127.0.0.1:1")
+def test_a_run_whose_collector_is_gone_loses_nothing_but_its_traces(
+    play: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    report = play("http://127.0.0.1:1")
     assert report["trajectories"]["applied"] == len(expected_trajectories())
     assert report["conservation_gap"] == 0
     assert not any(report["restarts"].values())
