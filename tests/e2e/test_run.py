@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from hiper.weights import verify
+
 pytestmark = [pytest.mark.e2e, pytest.mark.vllm, pytest.mark.slow]
 
 CONFIG = Path(__file__).with_name("tiny.yaml")
@@ -80,6 +82,17 @@ def test_a_run_learns_reports_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not any(report["restarts"].values())
     assert "every one accounted for" in said
     assert processes_of(run_dir) == []
+
+
+def test_two_rollouts_get_every_version_over_http(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    options = ("--set", "weights.transport=http", "--set", "rollout.engine=random", "--scale", "rollout=2")
+    with hiper_up(run_dir, *options) as process:
+        finish(process)
+    check_report(run_dir, versions=3)
+    for name in ("rollout-0", "rollout-1"):
+        newest = max((run_dir / "fetched" / name).glob("v*"))
+        assert verify(newest) == verify(run_dir / "weights" / newest.name), "it has what the learner published"
 
 
 def test_killing_every_process_once_neither_ends_the_run_nor_loses_a_trajectory(tmp_path: Path) -> None:
