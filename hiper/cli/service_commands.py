@@ -1,7 +1,7 @@
 """The services as commands: what `hiper up` and the containers run."""
 
-import socket
 import os
+import socket
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ def reward(config: Config, run_dir: RunDir, name: Name = None) -> None:
     run("reward", config, run_dir, name)
 
 
-def learner(config: Config, run_dir: RunDir, name: Name = "learner-0") -> None:
+def learner(config: Config, run_dir: RunDir, name: Name = None) -> None:
     """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r.
 
     Several processes: torchrun --nproc-per-node 8 -m hiper learner ..., with learner.backend deepspeed.
