@@ -6,6 +6,7 @@ Nothing here touches the network when `model.path` is a folder.
 import dataclasses
 import difflib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ def prepare_environment(config: RunConfig) -> None:
         wanted["OMP_NUM_THREADS"] = str(config.rollout.cpu_threads)
     if Path(config.model.path).is_dir():
         wanted |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if not any(map(shutil.which, (os.environ.get("CXX", "g++"), os.environ.get("CC", "gcc")))):
+        # vLLM compiles small functions even in eager mode, and dies where there is no compiler, as in our CPU image.
+        wanted["TORCHDYNAMO_DISABLE"] = "1"
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
