@@ -94,7 +94,7 @@ def _over_peers(
 
 
 def _means(values: FloatArray, starts: BoolArray) -> FloatArray:
-    """Mean of `values`, [turns], over each run, [runs]."""
-    run = np.cumsum(starts) - 1
-    means: FloatArray = np.bincount(run, values) / np.bincount(run)
+    """Mean of `values`, [turns], over each run, [runs]; exactly the value where all are equal."""
+    run, first = np.cumsum(starts) - 1, values[starts]
+    means: FloatArray = first + np.bincount(run, values - first[run]) / np.bincount(run)
     return means

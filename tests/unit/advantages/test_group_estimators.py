@@ -9,7 +9,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 from advantage_batches import SHARES, batches, make_batch, rows_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hiper.advantages.batch import TurnAdvantages, TurnBatch
@@ -44,6 +44,9 @@ against_a_group = pytest.mark.parametrize("estimate", AGAINST_A_GROUP.values(), 
 every = pytest.mark.parametrize("estimate", EVERY.values(), ids=EVERY)
 few = settings(max_examples=25)
 """For what is tried on many estimators."""
+
+
+LONG = make_batch([[True] + [False] * (turns - 1) for turns in (6, 7, 11)], group=np.zeros(24, dtype=int))
 
 
 def close(found, expected) -> None:
@@ -264,6 +267,7 @@ def test_an_episode_alone_with_its_task_has_advantage_0(estimate: Estimate, batc
 
 @against_a_group
 @few
+@example(batch=LONG, number=0.1)  # 0.1 six times is not 0.6
 @given(batch=batches(), number=st.floats(-1e6, 1e6))
 def test_equal_episodes_have_advantage_0(estimate: Estimate, batch, number) -> None:
     last = np.append(batch.trajectory[1:] != batch.trajectory[:-1], True)
