@@ -8,7 +8,7 @@ trajectory at a time. Growth: a publish and a move while a thousand to a million
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +29,8 @@ _MODES: tuple[Fsync, ...] = ("always", "everysec")
 _SHARE = Target(0.85)
 """Within 15 % of bare commands."""
 
+
+_EMPTY = "empty script"
 
 Answer = TypeVar("Answer")
 
@@ -82,18 +84,19 @@ async def _throughput(place: Bed, where: str, generator: np.random.Generator, op
         batches = [make_batch(generator, _ENTRY_BYTES) for _ in range(number)]
         await _ours(place, ours, batches)
         await _bare(place, bare, batches)
+    entries, figures = number * BATCH, []
+    for stage, seconds in ours.seconds.items():
+        figures += _compared(f"{where}: {stage}", entries, seconds, bare.seconds[stage])
+    floor = [entries / one for one in bare.seconds[_EMPTY]]
+    figures.append(Figure(f"{where}: a script that does nothing with its entry", "entries/s", floor, "repeats"))
+    return figures + _server_costs(where, entries, {"": ours, ", bare": bare})
+
+
+def _server_costs(where: str, entries: int, sides: Mapping[str, _Watch]) -> list[Figure]:
+    """The server's CPU time for one entry, by stage and side."""
     return [
-        figure
-        for stage, seconds in ours.seconds.items()
-        for figure in _compared(f"{where}: {stage}", number * BATCH, seconds, bare.seconds[stage])
-    ] + [
-        Figure(
-            f"{where}: {stage}, server CPU{who}",
-            "ms/entry",
-            [one * 1e3 / (number * BATCH) for one in seconds],
-            "repeats",
-        )
-        for who, watch in (("", ours), (", bare", bare))
+        Figure(f"{where}: {stage}, server CPU{side}", "ms/entry", [one * 1e3 / entries for one in seconds], "repeats")
+        for side, watch in sides.items()
         for stage, seconds in watch.server_seconds.items()
     ]
 
@@ -112,7 +115,9 @@ async def _ours(place: Bed, watch: _Watch, batches: Sequence[Sequence[Trajectory
 async def _bare(place: Bed, watch: _Watch, batches: Sequence[Sequence[Trajectory]]) -> None:
     entries = [[encode(member, id=member.task.trajectory_id) for member in batch] for batch in batches]
     payloads = [member.SerializeToString() for batch in batches for member in batch]
-    await watch.time("publish", together(place.bare_publish, [entry for batch in entries for entry in batch]))
+    flat = [entry for batch in entries for entry in batch]
+    await watch.time("publish", together(place.bare_publish, flat))
+    await watch.time(_EMPTY, together(place.empty_script, flat))
     moved = list(zip(await place.bare_read(len(payloads)), payloads, strict=True))
     await watch.time("add to batch", together(place.bare_add, moved))
     await watch.time("hand-off", together(place.bare_hand_off, entries))
