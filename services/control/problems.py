@@ -90,6 +90,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.BAD_REQUEST:  # FastAPI's word for a body that is no text; one that is no JSON gets 422
+            return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "the body is not JSON in UTF-8")
         answer = _answer(request, status, status.name.lower(), str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

@@ -119,6 +119,13 @@ async def test_every_error_is_a_problem(
     assert problem["detail"]
 
 
+async def test_a_body_that_is_no_text_is_a_problem(world: World) -> None:
+    json_type = {"Content-Type": "application/json"}
+    answer = await world.client.put("/api/v1/services/rollout/replicas", content=b"?\xff!", headers=json_type)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert "UTF-8" in answer.json()["detail"]
+
+
 async def test_a_broker_that_is_away_is_named_and_the_service_lives_on(world: World) -> None:
     write_status(world, **{"rollout-0": "ready"})
     assert (await world.client.get("/api/v1/run")).status_code == 200

@@ -32,7 +32,8 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = free_pair()
     command = (sys.executable, "-m", "hiper", "env", "serve", "--workers", "2", "--run-dir", str(tmp_path / "run"))
     environment = {**os.environ, "HIPER_GRPC_ADDRESS": f"127.0.0.1:{port}"}
-    process = subprocess.Popen([*command, "--config", str(tmp_path / "run.yaml")], env=environment)
+    options = ("--config", str(tmp_path / "run.yaml"), "--name", "env_server-0")
+    process = subprocess.Popen([*command, *options], env=environment)
     yield process, port
     process.kill()
     process.wait(timeout=WAIT_S)
