@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hiper import logs, tracing
-from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.config import RunConfig, config_hash
 from hiper.durable import JsonValue
-from hiper.errors import IntegrityError, RunStateError
+from hiper.errors import RunStateError
 from hiper.failpoint import Failpoint, failpoint
 from hiper.metrics import gauge, histogram
 from hiper.streams import Broker, Consumer, LearnerLease, PolicyBoard, RunControl, TaskQueue, Verdict
-from hiper.vocabulary import DropReason, Stream
+from hiper.vocabulary import Stream
 from hiper.weights.front import FilesystemFront, WeightsFront
 from services.learner.checkpoint import CheckpointStore
 from services.learner.inbox import WholeBatch
 from services.learner.intake import Intake
+from services.learner.judging import Bounds, judge
 from services.learner.lineage import take_up_lineage
 from services.learner.orders import Orders
 from services.learner.panels import keep_panels
 from services.learner.publish import WeightsPublisher
 from services.learner.records import LineFile, eval_line, evaluate
-from services.learner.rows import TrainRow, rows_of
+from services.learner.rows import TrainRow
 from services.learner.state import RunState
 from services.learner.summary import batch_summary, explained_variance, export, export_evaluation
 from services.learner.tasks import TaskPlan, eval_batch_id, train_batch_id
@@ -54,15 +54,6 @@ class Ports:
     lease: LearnerLease
     board: PolicyBoard
     front: WeightsFront = field(default_factory=FilesystemFront)
-
-
-@dataclass(slots=True)
-class _Judged:
-    """What counts of a batch."""
-
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    """By trajectory id."""
-    rows: list[TrainRow] = field(default_factory=list)
 
 
 class LearnerLoop:
@@ -182,7 +173,9 @@ class LearnerLoop:
 
     async def _apply(self, batch: WholeBatch, waited_s: float, stop: asyncio.Event) -> None:
         failpoint(Failpoint.LEARNER_BEFORE_UPDATE)
-        version, judged = self._state.version, self._judge(batch)
+        version = self._state.version
+        bounds = Bounds(version, self._config.learner.max_staleness, self._trainer.vocabulary)
+        judged = judge(batch.trajectories, bounds)
         update = await self._update(judged.rows, version, stop)
         if update is None:
             return
@@ -234,27 +227,6 @@ class LearnerLoop:
         version, learner = self._state.version, self._config.learner
         last = version >= learner.iterations
         return last or version % learner.checkpoint_every == 0 or self._plan.evaluation_due(version)
-
-    def _judge(self, batch: WholeBatch) -> _Judged:
-        """Decide what counts: trajectories that are neither stale nor contradictory, in the order of their ids."""
-        judged = _Judged()
-        for name, trajectory in sorted(batch.trajectories.items()):
-            if self._is_stale(trajectory):
-                judged.verdicts[name] = DropReason.STALE
-                continue
-            try:
-                judged.rows += rows_of([trajectory], self._trainer.vocabulary)
-                judged.verdicts[name] = "applied"
-            except IntegrityError as error:
-                self._log.error("trajectory dropped", trajectory_id=name, error=str(error))
-                judged.verdicts[name] = DropReason.INVALID
-        return judged
-
-    def _is_stale(self, trajectory: Trajectory) -> bool:
-        oldest = min((turn.policy_version_start for turn in trajectory.turns), default=self._state.version)
-        staleness = self._state.version - oldest
-        histogram("learner_staleness_versions").observe(staleness)
-        return staleness > self._config.learner.max_staleness
 
     def _enter(self, batch: WholeBatch, verdicts: Mapping[str, Verdict]) -> None:
         complete: dict[str, Verdict] = {name: verdicts.get(name, "empty") for name in batch.entries}

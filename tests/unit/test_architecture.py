@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = sorted(p.parent.name for p in (ROOT / "services").glob("*/__init__.py"))
 HEAVY = {"torch", "transformers", "vllm", "deepspeed", "tokenizers", "safetensors"}
 HEAVY_ROOMS = ("services/learner/", "services/rollout/")
-OPTIONAL_ROOMS = ("hiper/tracing_otel.py",)  # hiper.tracing imports it once it is configured
+OPTIONAL_ROOMS = ("hiper/tracing_otel.py", "hiper/tracing_export.py")  # hiper.tracing imports them once configured
 TOP_LAYERS = ("hiper/cli/", "hiper/supervisor/")
 MAX_LINES = 500
 

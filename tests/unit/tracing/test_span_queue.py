@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from traced import HERE, SpanCounts
 
 from hiper import tracing
-from hiper.tracing_otel import SpanQueue, Tracer
+from hiper.tracing_export import SpanQueue
+from hiper.tracing_otel import Tracer
 from hiper.vocabulary import Stream
 
 DEADLINE_S = 20.0
