@@ -22,10 +22,10 @@ from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper._proto.env.v1 import env_service_pb2_grpc as stubs
 from hiper.bench.timing import BenchOptions, Figure, Say, Target
 from hiper.errors import DependencyError
+from hiper.ports import PortBook
 from hiper.rpc import open_channel
 from hiper.rpc.listen import ADDRESS_VARIABLE
 from hiper.supervisor.plan import child_environment
-from hiper.supervisor.ports import PortBook
 
 __all__ = ["BATCH", "BATCHES_IN_FLIGHT", "measure_service"]
 

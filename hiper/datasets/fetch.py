@@ -4,7 +4,6 @@ What has arrived lies in `.<name>.part` beside the target until its hash has bee
 put there by hand is taken, and verified, like one that was downloaded: that is how a machine without internet gets it.
 """
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from hiper.checksums import file_sha256
 from hiper.datasets.releases import PublishedFile
 from hiper.durable import fsync_directory
 from hiper.errors import DataError, IntegrityError, RemoteError
@@ -70,7 +70,7 @@ def fetch_file(
             _require(target, file, f"{target} is not what was published", "remove it to download it again")
             return Fetched(target, was_there=True)
         folder.mkdir(parents=True, exist_ok=True)
-        if not part.exists() or _sha256(part) != file.sha256:
+        if not part.exists() or file_sha256(part) != file.sha256:
             _Download(file, target, part, settings, on_progress, sleep).run()
         try:
             _require(part, file, f"what came from {file.url} is not {file.name}", "it is removed; get it elsewhere")
@@ -86,15 +86,10 @@ def fetch_file(
 
 def _require(path: Path, file: PublishedFile, otherwise: str, hint: str) -> None:
     """Raises `IntegrityError` unless `path` has the published hash."""
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != file.sha256:
         size = path.stat().st_size
         raise IntegrityError(f"{otherwise}: {size} bytes with sha256 {found} instead of {file.sha256}", hint)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

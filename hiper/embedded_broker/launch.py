@@ -16,6 +16,7 @@ from hiper.config.sections import BrokerSettings
 from hiper.durable import write_bytes
 from hiper.embedded_broker.servers import ServerBinary, find_server
 from hiper.errors import RunStateError
+from hiper.ports import PortBook, is_free
 from hiper.streams.link import without_secrets
 
 __all__ = ["BrokerLaunch", "resolve_broker", "running_url"]
@@ -119,30 +120,15 @@ def _remembered_password(path: Path) -> str:
 def _free_port(path: Path, password: str) -> int:
     """The remembered port, or another one if a stranger has taken it."""
     remembered = int(path.read_text()) if path.exists() else 0
-    if remembered and not _can_bind(remembered) and _is_own_server(remembered, password):
+    usable = bool(remembered) and is_free(remembered, _HOST)
+    if remembered and not usable and _is_own_server(remembered, password):
         raise RunStateError(
             f"the broker of this run is running already, on {_HOST}:{remembered}", hint="stop the run that started it"
         )
-    port = remembered if remembered and _can_bind(remembered) else _unused_port()
+    port = remembered if usable else PortBook(host=_HOST).port("broker")
     if port != remembered:
         write_bytes(path, f"{port}\n".encode())
     return port
-
-
-def _can_bind(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-        return True
-
-
-def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_own_server(port: int, password: str) -> bool:

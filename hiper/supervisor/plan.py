@@ -9,7 +9,7 @@ from pathlib import Path
 from hiper.config import RunConfig
 from hiper.config.load import PREFIX, RESERVED
 from hiper.errors import ConfigError
-from hiper.supervisor.ports import PortBook
+from hiper.ports import PortBook
 from hiper.supervisor.probe import Probe, ready_probe
 from hiper.supervisor.table import BROKER, BROKER_URL, CONTROL_ADDRESS, SERVICES, WARMSTART, Ending, ServiceSpec, layers
 

@@ -18,6 +18,7 @@ from hiper.config import RunConfig
 from hiper.durable import write_json
 from hiper.embedded_broker import resolve_broker
 from hiper.errors import ExitCode
+from hiper.ports import PortBook
 from hiper.report import RunFiles, build_report, summary_lines
 from hiper.report.files import FINISHED_NAME
 from hiper.report.picture import draw_learning_curve
@@ -25,7 +26,6 @@ from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.lock import RunLock
 from hiper.supervisor.observer import Observation, Observer
 from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run, wished_scale
-from hiper.supervisor.ports import PortBook
 from hiper.supervisor.probe import broker_answers
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import RunStatus, write_status

@@ -22,9 +22,9 @@ from pathlib import Path
 from hiper import logs
 from hiper.config import RunConfig, load_config
 from hiper.errors import ConfigError, ExitCode, HiperError
+from hiper.ports import PortBook
 from hiper.rpc.listen import ADDRESS_VARIABLE, OPENENV_SHARED_VARIABLE, OPENENV_VARIABLE, Listen
 from hiper.supervisor.plan import HTTP_ADDRESS, ProcessPlan
-from hiper.supervisor.ports import PortBook
 from hiper.supervisor.probe import ready_probe
 from hiper.supervisor.status import ProcessState
 from hiper.supervisor.supervise import End, Outcome, Supervisor

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
+from hiper.checksums import file_sha256
 from hiper.durable import JsonValue, fsync_file, replace_directory, write_json
 from hiper.errors import IntegrityError
 
@@ -219,9 +220,4 @@ def _remove_leftovers(root: Path) -> None:
 def _digests(paths: Sequence[Path]) -> list[str]:
     """Sha256 of several files, on several cores: hashing is slower than a fast disk."""
     with ThreadPoolExecutor(_HASHERS, "sha256") as hashers:
-        return list(hashers.map(_sha256, paths))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return list(hashers.map(file_sha256, paths))

@@ -25,6 +25,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.checksums import file_sha256
 from hiper.durable import replace_directory, write_json
 from hiper.envs.webshop.model import Product
 from hiper.envs.webshop.products import decode_product, encode_product, goal_count, is_asked_for
@@ -134,7 +135,7 @@ def write_store(folder: Path, products: Iterable[Product]) -> None:
             columns, facts = _pack(products, records)
         for column in fields(Columns):
             np.save(_column_file(temporary, column.name), getattr(columns, column.name))
-        checksums = {column.name: _sha256(_column_file(temporary, column.name)) for column in fields(Columns)}
+        checksums = {column.name: file_sha256(_column_file(temporary, column.name)) for column in fields(Columns)}
         manifest = {name.name: getattr(facts, name.name) for name in fields(Facts)}
         write_json(temporary / _MANIFEST, {"format": STORE_FORMAT, "columns": checksums, **manifest})
         replace_directory(temporary, folder)
@@ -151,7 +152,7 @@ def map_store(folder: Path) -> ProductStore:
                 f"{folder}: a WebShop cache of form {manifest['format']}, not {STORE_FORMAT}", _REBUILD
             )
         for name, sha256 in manifest["columns"].items():
-            if _sha256(_column_file(folder, name)) != sha256:
+            if file_sha256(_column_file(folder, name)) != sha256:
                 raise IntegrityError(f"{_column_file(folder, name)}: damaged", _REBUILD)
         columns = Columns(
             **{column.name: np.load(_column_file(folder, column.name), mmap_mode="r") for column in fields(Columns)}
@@ -168,11 +169,6 @@ def map_store(folder: Path) -> ProductStore:
 
 def _column_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pack(products: Iterable[Product], records: IO[bytes]) -> tuple[Columns, Facts]:

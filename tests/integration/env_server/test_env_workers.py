@@ -14,8 +14,8 @@ from env_harness import SMALL, raw_stub
 
 from hiper._proto.env.v1 import env_service_pb2 as pb
 from hiper.config.sections import EnvSettings
+from hiper.ports import PortBook, is_free
 from hiper.rpc.env_client import EnvClient
-from hiper.supervisor.ports import PortBook, is_free
 
 WAIT_S = 60
 

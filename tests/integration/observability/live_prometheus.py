@@ -13,7 +13,7 @@ from pathlib import Path
 
 from started_runs import ROOT, process, until
 
-from hiper.supervisor.ports import PortBook
+from hiper.ports import PortBook
 
 
 class Prometheus:

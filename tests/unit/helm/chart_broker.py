@@ -17,10 +17,10 @@ from hiper.cli.main import main as hiper_main
 from hiper.config.sections import BrokerSettings
 from hiper.embedded_broker.servers import find_server
 from hiper.errors import HiperError
+from hiper.ports import PortBook
 from hiper.streams import Broker
 from hiper.streams.acl import USERS
 from hiper.supervisor import launch
-from hiper.supervisor.ports import PortBook
 
 FAST = {"connect_timeout_s": 1.0, "unavailable_timeout_s": 2.0}
 

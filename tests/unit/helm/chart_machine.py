@@ -13,7 +13,7 @@ from pathlib import Path
 from chart_broker import Server, tied
 from chart_render import Pod, Rendered, Tree, render
 
-from hiper.supervisor.ports import PortBook
+from hiper.ports import PortBook
 from hiper.supervisor.probe import http_get
 
 _LISTENER = re.compile(r"0\.0\.0\.0:(\d+)")

@@ -7,8 +7,8 @@ import pytest
 
 from hiper.config import RunConfig, parse_config
 from hiper.errors import ConfigError
+from hiper.ports import PortBook
 from hiper.supervisor.plan import ProcessPlan
-from hiper.supervisor.ports import PortBook
 from hiper.supervisor.workers import ServeRequest, plan_workers, usable_processors
 
 CONFIG: RunConfig = parse_config({"run": "r", "env": {"cache_mb": 100}}, source="test", environment={})

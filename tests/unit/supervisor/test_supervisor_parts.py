@@ -10,10 +10,10 @@ from rich.console import Console
 
 from hiper.config import RunConfig, parse_config
 from hiper.errors import RunStateError
+from hiper.ports import PortBook, is_free
 from hiper.supervisor.lock import RunLock, holder
 from hiper.supervisor.observer import Observation
 from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run, wished_scale
-from hiper.supervisor.ports import PortBook, is_free
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import ProcessState, ProcessStatus
 from hiper.supervisor.table import BROKER, SERVICES, WARMSTART, layers

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hiper.checksums import file_sha256
 from hiper.durable import write_json
 from hiper.errors import IntegrityError
 
@@ -133,13 +134,8 @@ def load_tables(folder: Path, *, mapped: bool) -> Tables:
 def _load(path: Path, facts: dict[str, Any], *, mapped: bool) -> NDArray[Any]:
     if path.stat().st_size != facts["bytes"]:
         raise IntegrityError(f"{path}: has {path.stat().st_size} bytes, not {facts['bytes']}", _REBUILD)
-    if path.stem not in _LAZY and _sha256(path) != facts["sha256"]:
+    if path.stem not in _LAZY and file_sha256(path) != facts["sha256"]:
         raise IntegrityError(f"{path}: damaged", _REBUILD)
     if mapped and facts["bytes"]:
         return np.memmap(path, facts["kind"], "r")
     return np.fromfile(path, facts["kind"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Free ports for the processes of a run.
+"""Free ports for the processes of a run, its broker included.
 
 Ports are taken from below the range the kernel hands out to outgoing connections, so that no client socket can sit on
 the port of a service while that service is being restarted.
