@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,16 @@ class Terminal:
 
     def ends(self) -> int:
         return self._process.wait(DEADLINE_S)
+
+    def interrupted(self) -> int:
+        """Press Ctrl-C as a person does, again if nothing happens: CPython can miss a signal that comes between the
+        prompt and the read behind it until the next key."""
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up:
+            self.type("\x03")
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(1.0)
+        return self.ends()
 
 
 @contextmanager
@@ -104,8 +114,7 @@ def test_a_person_can_leave(leave: str) -> None:
 def test_ctrl_c_ends_it_without_a_traceback() -> None:
     with terminal(*OWN) as at:
         at.until(PROMPT)
-        at.type("\x03")
-        assert at.ends() == 130
+        assert at.interrupted() == 130
 
 
 def test_without_a_task_there_is_one() -> None:
