@@ -9,6 +9,7 @@ import pytest
 import typer.main
 import yaml
 from compose_file import EVERY, FOREIGN, OURS, ROOT, STEPS, Service, compose, defaults, services
+from relabelled import relabelled
 
 from hiper import __version__
 from hiper.cli.main import app
@@ -215,12 +216,17 @@ def test_what_runs_without_a_word_is_everything_on_cpus() -> None:
     assert defaults()["COMPOSE_PROFILES"] == "cpu,observability"
 
 
+LISTENING = {name for name, service in OURS.items() if "HIPER_HTTP_ADDRESS" in service.environment}
+FOUND = {name for name in LISTENING if not name.endswith("-gpu")}
+"""Names under which everything that answers /readyz and /metrics is found."""
+
+
 def test_prometheus_scrapes_every_service_where_it_listens() -> None:
     (job,) = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     (search,) = job["dns_sd_configs"]
-    listening = {name for name, service in OURS.items() if "HIPER_HTTP_ADDRESS" in service.environment}
-    assert set(search["names"]) == {name for name in listening if not name.endswith("-gpu")}
-    assert search["port"] == 8080
+    assert (set(search["names"]), search["port"]) == (FOUND, 8080)
+    components = {relabelled(job["relabel_configs"], {"__meta_dns_name": name})["component"] for name in FOUND}
+    assert components == {spec.name for spec in SERVICES}, "as everywhere, not as the containers are called"
 
 
 def test_grafana_shows_the_dashboards_of_the_repository() -> None:

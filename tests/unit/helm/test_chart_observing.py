@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import yaml
 from chart_render import CHART, EVERY, Rendered, render, values_at
+from relabelled import relabelled
+
+from hiper.supervisor.table import SERVICES
 
 
 @pytest.mark.parametrize("key", ["interval", "scrapeTimeout"])
@@ -22,6 +25,23 @@ def test_metrics_carry_what_dashboards_and_alerts_select_by() -> None:
     assert monitor["metadata"]["labels"]["release"] == "kps"
     ports = {port["name"] for item in rendered.of("Service") for port in item["spec"]["ports"]}
     assert endpoint["port"] in ports
+
+
+def test_a_service_is_called_in_metrics_as_everywhere() -> None:
+    rendered = render(EVERY["multinode"])
+    (endpoint,) = rendered.find("ServiceMonitor")["spec"]["endpoints"]
+    label = "app.kubernetes.io/component"
+    services = {item["metadata"]["labels"].get(label) for item in rendered.of("Service")} - {None, "broker"}
+    assert {"env-alfworld", "learner"} <= services
+    seen = [
+        relabelled(
+            endpoint["relabelings"],
+            {"__meta_kubernetes_service_label_app_kubernetes_io_component": name, "__meta_kubernetes_pod_name": "pod"},
+        )
+        for name in services
+    ]
+    assert {labels["component"] for labels in seen} == {spec.name for spec in SERVICES}
+    assert {labels["process"] for labels in seen} == {"pod"}
 
 
 def test_alerts_and_dashboards_are_those_of_the_repository() -> None:
