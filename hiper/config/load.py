@@ -4,13 +4,17 @@
 belong to other parts (`HIPER_DATA`, `HIPER_HTTP_ADDRESS`, ...) unless they name a top-level key (`HIPER_SEED`). An
 unknown key or variable is an error that names the nearest valid one. Files may say `extends: other.yaml`, relative to
 themselves.
+
+Mappings are merged, except where settings come in variants (`hae.estimator`, `learner.backend`, `rollout.prompt`): a
+layer that names another variant than those below replaces theirs, whose keys it does not have.
 """
 
 import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -46,6 +50,8 @@ RESERVED = frozenset(
 )
 
 _Tree = dict[str, Any]
+_Keys = tuple[str, ...]
+"""Where in the tree something is."""
 
 
 def load_config(
@@ -65,10 +71,8 @@ def parse_config(
 ) -> RunConfig:
     """Like `load_config`, for a tree that was already read. `source` names it in errors."""
     merged: _Tree = _merge({}, tree)
-    for key, value in _environment_overrides(os.environ if environment is None else environment):
-        _assign(merged, key, value)
-    for dotted, value in (overrides or {}).items():
-        _assign(merged, dotted.split("."), value)
+    _assign_all(merged, _environment_overrides(os.environ if environment is None else environment))
+    _assign_all(merged, ((tuple(dotted.split(".")), value) for dotted, value in (overrides or {}).items()))
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
@@ -109,34 +113,65 @@ def _read_file(path: Path, seen: tuple[Path, ...]) -> _Tree:
     return _merge(_read_file(resolved.parent / str(parent), (*seen, resolved)), tree)
 
 
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> _Tree:
-    merged = dict(base)
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any], at: _Keys = ()) -> _Tree:
+    tag = _variant_tags().get(at)
+    merged = {} if tag and _differ(base.get(tag), top.get(tag)) else dict(base)
     for key, value in top.items():
         below = merged.get(key)
         # A nested mapping is always copied: overrides are written into the result and must not reach the caller's.
-        merged[key] = _merge(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
+        nested = below if isinstance(below, dict) else {}
+        merged[key] = _merge(nested, value, (*at, key)) if isinstance(value, dict) else value
     return merged
 
 
-def _assign(tree: _Tree, path: list[str], value: object) -> None:
-    for key in path[:-1]:
+def _assign_all(tree: _Tree, values: Iterable[tuple[_Keys, object]]) -> None:
+    """Write one layer of settings, the tags of variants first: they decide which keys of the layers below stay."""
+    tags = _variant_tags()
+    for keys, value in sorted(values, key=lambda item: tags.get(item[0][:-1]) != item[0][-1]):
+        _assign(tree, keys, value)
+
+
+def _assign(tree: _Tree, keys: _Keys, value: object) -> None:
+    *parents, last = keys
+    for key in parents:
         child = tree.get(key)
         if not isinstance(child, dict):
             child = {}
             tree[key] = child
         tree = child
-    tree[path[-1]] = value
+    if _variant_tags().get(tuple(parents)) == last and _differ(tree.get(last), value):
+        tree.clear()
+    tree[last] = value
 
 
-def _environment_overrides(environment: Mapping[str, str]) -> Iterator[tuple[list[str], object]]:
+def _differ(below: object, above: object) -> bool:
+    """Whether two layers name different variants. A layer that names none goes along with the other."""
+    return below is not None and above is not None and below != above
+
+
+@cache
+def _variant_tags() -> dict[_Keys, str]:
+    """Where settings come in variants, and the key that says which."""
+    return dict(_tags_below(RunConfig, ()))
+
+
+def _tags_below(model: type[BaseModel], at: _Keys) -> Iterator[tuple[_Keys, str]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.discriminator, str):
+            yield (*at, name), field.discriminator
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _tags_below(field.annotation, (*at, name))
+
+
+def _environment_overrides(environment: Mapping[str, str]) -> Iterator[tuple[_Keys, object]]:
     top = set(RunConfig.model_fields)
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in RESERVED:
             continue
-        path = name.removeprefix(PREFIX).lower().split("__")
-        if len(path) == 1 and path[0] not in top:
-            raise ConfigError(f"environment variable {name} is not known", _nearest(path[0], top, PREFIX, str.upper))
-        yield path, yaml.safe_load(environment[name])
+        keys = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if len(keys) == 1 and keys[0] not in top:
+            raise ConfigError(f"environment variable {name} is not known", _nearest(keys[0], top, PREFIX, str.upper))
+        yield keys, yaml.safe_load(environment[name])
 
 
 def _explain(error: ValidationError) -> str:

@@ -36,6 +36,33 @@ def test_extends_merges_below(write) -> None:
     assert (config.seed, config.learner.iterations, config.learner.actor.lr) == (5, 2, 0.1)
 
 
+def test_another_variant_replaces_the_one_below(write) -> None:
+    write(
+        "hae: {estimator: {name: hae, mode: compat}}\n"
+        "learner: {samples_per_task: 4, critic_warmup_iterations: 0, backend: {name: deepspeed, stage: 3}}\n",
+        "base.yaml",
+    )
+    path = write("extends: base.yaml\nhae: {estimator: {name: grpo, norm: mean}}\nlearner: {backend: {stage: 1}}\n")
+    config = load_config(path, environment={})
+    assert config.hae.estimator.model_dump().items() >= {"name": "grpo", "norm": "mean"}.items()
+    assert config.learner.backend.model_dump().items() >= {"name": "deepspeed", "stage": 1}.items()
+    torch = load_config(path, environment={}, overrides={"learner.backend.name": "torch"})
+    assert torch.learner.backend.name == "torch"
+    same = load_config(path, environment={}, overrides={"learner.backend.name": "deepspeed"})
+    assert same.learner.backend == config.learner.backend, "the variant is the one below: its keys stay"
+
+
+@pytest.mark.parametrize("keys", [("mode", "name"), ("name", "mode")])
+def test_a_variant_and_its_keys_are_set_together_in_any_order(keys: tuple[str, str]) -> None:
+    tree = {"hae": {"estimator": {"name": "gae", "lam": 0.5}}}
+    values = {"name": "hae", "mode": "compat"}
+    variables = {f"HIPER_HAE__ESTIMATOR__{key.upper()}": values[key] for key in keys}
+    overrides = {f"hae.estimator.{key}": values[key] for key in keys}
+    by_variable = parse_config(tree, source="test", environment=variables)
+    by_override = parse_config(tree, source="test", environment={}, overrides=overrides)
+    assert by_variable == by_override == parse_config({"hae": {"estimator": values}}, source="test", environment={})
+
+
 def test_file_that_extends_itself_is_refused(write) -> None:
     with pytest.raises(ConfigError, match="extends itself"):
         load_config(write("extends: run.yaml\n"), environment={})
