@@ -1,7 +1,7 @@
 """How trajectories travel: the pipeline, and the broker under it."""
 
 from hiper.metrics.dashboards.model import Dashboard, Line, Panel, Row
-from hiper.metrics.dashboards.promql import latest, mean, quantile, rate
+from hiper.metrics.dashboards.promql import latest, mean, quantile, quantile_or_zero, rate
 
 __all__ = ["BROKER", "PIPELINE"]
 
@@ -109,11 +109,17 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     "Reward time",
-                    "Of one trajectory, and p99 of terms that are not built in.",
+                    "Of one trajectory, all terms together.",
                     [
                         Line(quantile(0.99, "hiper_reward_compute_duration_seconds"), "all terms p99"),
                         Line(mean("hiper_reward_compute_duration_seconds"), "all terms mean"),
                     ],
+                    "s",
+                ),
+                Panel(
+                    "Time of your terms",
+                    "p99 of one trajectory, for each reward term that is not built in; 0 where there is none.",
+                    [Line(quantile_or_zero(0.99, "hiper_reward_term_duration_seconds", "term"), "{{term}}")],
                     "s",
                 ),
                 Panel(
@@ -139,6 +145,18 @@ PIPELINE = Dashboard(
                     "Turns per second whose values were read.",
                     [Line(rate("hiper_critic_queries_total"), "turns")],
                     "ops",
+                ),
+                Panel(
+                    "Advantages over gRPC",
+                    "Calls of ComputeAdvantages per second, by gRPC code; 0 where nobody calls it.",
+                    [Line(rate("hiper_hae_calls_total", "code"), "{{code}}")],
+                    "reqps",
+                ),
+                Panel(
+                    "Failing reward terms",
+                    "Trajectories per second a term that is not built in failed on.",
+                    [Line(rate("hiper_reward_term_failures_total", "term, reason"), "{{term}} {{reason}}")],
+                    "reqps",
                 ),
             ],
         ),
@@ -168,18 +186,13 @@ PIPELINE = Dashboard(
                     "Where trajectories are",
                     "Of the whole run. Published is the sum of all others.",
                     [Line(latest("hiper_stream_trajectories", "state"), "{{state}}")],
+                    width=16,
                 ),
                 Panel(
                     "Expired batches",
                     "Batches per second closed before all their members had come (hae.group_timeout_s).",
                     [Line(rate("hiper_stream_batches_expired_total"), "batches")],
                     "ops",
-                ),
-                Panel(
-                    "Failing reward terms",
-                    "Trajectories per second a term that is not built in failed on.",
-                    [Line(rate("hiper_reward_term_failures_total", "term, reason"), "{{term}} {{reason}}")],
-                    "reqps",
                 ),
             ],
         ),

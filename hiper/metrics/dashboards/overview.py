@@ -102,6 +102,28 @@ OVERVIEW = Dashboard(
                     "bytes",
                     stacked=True,
                 ),
+                Panel(
+                    "Unanswered dependencies",
+                    "Processes whose last call to the broker or to the critic was not answered.",
+                    [Line("sum by (dependency) (1 - hiper_up_dependencies{@})", "{{dependency}}")],
+                    "none",
+                    bad_above=1,
+                ),
+                Panel(
+                    "Versions and configurations",
+                    "Processes per version of the program and per configuration. Several for long: an upgrade is stuck.",
+                    [
+                        Line("count by (version) (hiper_build_info{@})", "version {{version}}"),
+                        Line("count by (sha256) (hiper_config_info{@})", "configuration {{sha256}}"),
+                    ],
+                    "none",
+                ),
+                Panel(
+                    "Spans",
+                    "Spans of traces per second, by what became of them; 0 where no collector is named.",
+                    [Line(rate("hiper_tracing_spans_total", "result"), "{{result}}")],
+                    "ops",
+                ),
             ],
         ),
     ],

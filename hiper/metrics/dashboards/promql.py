@@ -1,6 +1,6 @@
 """The few shapes of PromQL the dashboards are made of. `@` is replaced by the choice of run (see `model`)."""
 
-__all__ = ["latest", "mean", "optional", "quantile", "rate", "share"]
+__all__ = ["latest", "mean", "optional", "quantile", "quantile_or_zero", "rate", "share"]
 
 _WINDOW = "[$__rate_interval]"
 
@@ -16,6 +16,11 @@ def quantile(share_of_one: float, metric: str, by: str = "", labels: str = "") -
     groups = f"le, {by}" if by else "le"
     buckets = _selector(f"{metric}_bucket", labels)
     return f"histogram_quantile({share_of_one}, sum by ({groups}) (rate({buckets}{_WINDOW})))"
+
+
+def quantile_or_zero(share_of_one: float, metric: str, by: str = "") -> str:
+    """Quantile of a histogram that not every run fills; 0 without it."""
+    return f"{quantile(share_of_one, metric, by)} or on() vector(0)"
 
 
 def mean(metric: str, by: str = "") -> str:

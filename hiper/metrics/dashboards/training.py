@@ -238,6 +238,12 @@ TRAINING = Dashboard(
                     [Line("time() - max(hiper_learner_last_checkpoint_timestamp_seconds{@})", "age")],
                     "s",
                 ),
+                Panel(
+                    "Learner's generation",
+                    "Of its lease on the run: every start takes the next one. A staircase is a learner that dies again.",
+                    [Line(latest("hiper_learner_generation"), "generation")],
+                    "none",
+                ),
             ],
         ),
     ],

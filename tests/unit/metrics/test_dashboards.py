@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from promql_use import faults_of
+from promql_use import faults_of, use_of
 
+from hiper.metrics.catalogue import CATALOGUE, Kind
 from hiper.metrics.dashboards import DASHBOARDS, dashboard_files
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +46,23 @@ def test_the_committed_files_are_what_the_code_makes() -> None:
 @pytest.mark.parametrize(("where", "expr"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
 def test_an_expression_parses_and_names_only_metrics_and_labels_of_the_catalogue(where: str, expr: str) -> None:
     assert faults_of(plain(expr)) == []
+
+
+UNSEEN: dict[str, str] = {}
+"""Metrics of the catalogue that no panel shows, each with the reason why nobody misses it."""
+
+
+def test_every_metric_is_in_a_panel_or_has_a_reason() -> None:
+    """A metric nobody looks at is one nobody measures: new ones get a panel with their first line of code."""
+    shown = [expr for where, expr in EXPRESSIONS if "/ annotation" not in where]
+    named = {metric for expr in shown for metric, _ in use_of(plain(expr)).selected}
+    series = {
+        spec.name: {f"hiper_{spec.name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
+        if spec.kind is Kind.HISTOGRAM
+        else {f"hiper_{spec.name}"}
+        for spec in CATALOGUE.values()
+    }
+    assert {name for name, names in series.items() if not names & named} == set(UNSEEN)
 
 
 @pytest.mark.parametrize("name", PAGES)
