@@ -111,7 +111,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Versions and configurations",
-                    "Processes per version of the program and per configuration. Several for long: an upgrade is stuck.",
+                    "Processes per version and per configuration. Several of one kind for long: an upgrade is stuck.",
                     [
                         Line("count by (version) (hiper_build_info{@})", "version {{version}}"),
                         Line("count by (sha256) (hiper_config_info{@})", "configuration {{sha256}}"),

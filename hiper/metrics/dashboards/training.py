@@ -240,7 +240,7 @@ TRAINING = Dashboard(
                 ),
                 Panel(
                     "Learner's generation",
-                    "Of its lease on the run: every start takes the next one. A staircase is a learner that dies again.",
+                    "Of its lease on the run: every start takes the next one. A staircase: it dies again and again.",
                     [Line(latest("hiper_learner_generation"), "generation")],
                     "none",
                 ),
