@@ -219,6 +219,9 @@ class SupervisorSettings(Section):
 
     scale: dict[str, Positive] = Field(default_factory=dict)
     """Processes per service, e.g. `{rollout: 2}`."""
+    cores: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
+    """Cores the processes of a service, and all they start, may use, e.g. `{learner: [1], broker: [0]}`; a service that
+    is not named may use every core. Linux only."""
     ready_timeout_s: Seconds = 300.0
     """How long a service may take to become ready."""
     drain_timeout_s: Seconds = 40.0

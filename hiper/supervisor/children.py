@@ -17,7 +17,7 @@ from hiper import logs
 from hiper.supervisor import guardian as guardian_program
 from hiper.supervisor import launch as launch_program
 
-__all__ = ["Child", "Guardian"]
+__all__ = ["Child", "Guardian", "tied"]
 
 _GROUP_END_S = 2.0
 
@@ -83,12 +83,10 @@ class Child:
 
     @classmethod
     async def start(cls, argv: Sequence[str], environment: Mapping[str, str], log: Path, guardian: Guardian) -> "Child":
-        """Start `argv` with exactly `environment`; stdout and stderr are appended to `log`."""
+        """Start `argv`, made by `tied`, with exactly `environment`; stdout and stderr are appended to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *_isolated(launch_program.__file__),
-                str(os.getpid()),
                 *argv,
                 env=dict(environment),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -131,6 +129,11 @@ class Child:
             await asyncio.sleep(0.02)
         self._guardian.remove(self.pid)
         return code
+
+
+def tied(argv: Sequence[str], cores: Sequence[int] = ()) -> tuple[str, ...]:
+    """The command that becomes `argv`, is killed when this process ends, and uses `cores` only, if there are any."""
+    return *_isolated(launch_program.__file__), str(os.getpid()), ",".join(map(str, cores)), *argv
 
 
 def _kill_group(group: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from hiper import logs
 from hiper.config.sections import SupervisorSettings
 from hiper.failpoint import VARIABLE as FAILPOINT
-from hiper.supervisor.children import Child, Guardian
+from hiper.supervisor.children import Child, Guardian, tied
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.plan import ProcessPlan
 from hiper.supervisor.probe import http_get, waiting_for
@@ -115,7 +115,8 @@ class Keeper:
             environment.pop(FAILPOINT, None)  # it has had its turn
 
         async def start() -> Child:
-            self.child = await Child.start(plan.argv, environment, plan.log, self._around.guardian)
+            argv = tied(plan.argv, self._around.settings.cores.get(plan.service, ()))
+            self.child = await Child.start(argv, environment, plan.log, self._around.guardian)
             return self.child
 
         starting = asyncio.create_task(start())

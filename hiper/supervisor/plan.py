@@ -93,9 +93,11 @@ def child_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortBook) -> tuple[ProcessPlan, ...]:
-    """Plan every process of a run. Raises `ConfigError` for a scale of an unknown or single service."""
+    """Plan every process of a run. Raises `ConfigError` for a scale of an unknown or single service, and for cores this
+    process may not use."""
     scale = config.supervisor.scale
     _check_scale(scale)
+    _check_cores(config.supervisor.cores)
     inherited = child_environment(os.environ)
     announced = {BROKER_URL: broker.url, **_addresses(scale, ports)}
     plans: list[ProcessPlan] = []
@@ -163,6 +165,19 @@ def _addresses(scale: Mapping[str, int], ports: PortBook) -> dict[str, str]:
             listed = f"[{', '.join(map(repr, addresses))}]"
             found[spec.port.variable] = listed if spec.port.many else next(iter(addresses), "")
     return found
+
+
+def _check_cores(cores: Mapping[str, Sequence[int]]) -> None:
+    known = [BROKER, WARMSTART, *(spec.name for spec in SERVICES)]
+    for name, wanted in cores.items():
+        if name not in known:
+            raise ConfigError(f"supervisor.cores: there is no service '{name}'", f"use one of {', '.join(known)}")
+        if not hasattr(os, "sched_setaffinity"):
+            raise ConfigError("supervisor.cores: this system cannot keep a process to its cores", "leave it out")
+        missing = sorted(set(wanted) - os.sched_getaffinity(0))
+        if missing:
+            usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            raise ConfigError(f"supervisor.cores.{name}: there is no core {missing[0]} for us", f"use some of {usable}")
 
 
 def _check_scale(scale: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hiper.config import RunConfig, parse_config
-from hiper.errors import RunStateError
+from hiper.errors import ConfigError, RunStateError
 from hiper.ports import PortBook, is_free
 from hiper.supervisor.lock import RunLock, holder
 from hiper.supervisor.observer import Observation
@@ -112,6 +112,15 @@ def test_the_control_service_runs_on_request(tmp_path: Path) -> None:
     asked = plan(control=1)["control-0"]
     assert asked.environment["HIPER_CONTROL_ADDRESS"].startswith("127.0.0.1:")
     assert asked.environment["HIPER_CONTROL_ADDRESS"] != asked.http
+
+
+@pytest.mark.parametrize(
+    ("cores", "said"),
+    [({"lerner": [0]}, "no service 'lerner'"), ({"learner": [0, 4096]}, r"cores\.learner: there is no core 4096")],
+)
+def test_cores_that_cannot_be_had_are_refused(tmp_path: Path, cores: dict[str, list[int]], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plan_run(config(supervisor={"cores": cores}), tmp_path, BrokerPlace("redis://127.0.0.1:1/0"), PortBook())
 
 
 def test_prometheus_is_told_every_process_that_serves_metrics(tmp_path: Path) -> None:
