@@ -13,7 +13,7 @@ from typing import Any
 
 from hiper._proto.trajectory.v1.trajectory_pb2 import Trajectory
 from hiper.durable import JsonValue, write_bytes
-from hiper.statistics import wilson_interval
+from hiper.statistics import success_row
 from services.learner.panels import RunPanels
 from services.learner.state import EvalRecord
 
@@ -90,11 +90,6 @@ def eval_line(record: EvalRecord) -> dict[str, JsonValue]:
         "mean_turns": record.mean_turns,
         "mean_score": record.mean_score,
         "ceiling": record.ceiling,
-        **_success(sum(record.won.values()), sum(record.played.values())),
-        "by_task_type": {kind: _success(record.won.get(kind, 0), record.played[kind]) for kind in kinds},
+        **success_row(sum(record.won.values()), sum(record.played.values())),
+        "by_task_type": {kind: success_row(record.won.get(kind, 0), record.played[kind]) for kind in kinds},
     }
-
-
-def _success(won: int, played: int) -> dict[str, JsonValue]:
-    low, high = wilson_interval(won, played)
-    return {"won": won, "played": played, "success": won / played if played else 0.0, "low": low, "high": high}

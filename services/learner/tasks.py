@@ -8,12 +8,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hiper._proto.common.v1 import types_pb2 as common
 from hiper._proto.trajectory.v1.trajectory_pb2 import Task
 from hiper.config import RunConfig
 from hiper.envs.panels import PanelTask
-from hiper.streams import SCHEMA_VERSION
-from hiper.vocabulary import trajectory_id
+from hiper.tasks import Issue, evaluation_tasks, make_task
 from services.learner.panels import RunPanels
 
 __all__ = ["TaskPlan", "eval_batch_id", "train_batch_id"]
@@ -48,50 +46,20 @@ class TaskPlan:
         tasks = [self._nth(first + offset) for offset in range(learner.tasks_per_batch)]
         start = max(0, batch - learner.max_staleness)
         return [
-            self._task(train_batch_id(batch), task, group, sample, start)
+            make_task(self.config, self.panels.train, task, Issue(train_batch_id(batch), group, sample, start))
             for group, task in enumerate(tasks)
             for sample in range(learner.samples_per_task)
         ]
 
     def eval_batch(self, version: int) -> list[Task]:
         """Tasks of the evaluation of `version`: the panel, once each."""
-        return [
-            self._task(eval_batch_id(version), task, group, 0, version, evaluation=True)
-            for group, task in enumerate(self.panels.evaluation.tasks)
-        ]
+        return evaluation_tasks(self.config, self.panels.evaluation, eval_batch_id(version), version)
 
     def _nth(self, position: int) -> PanelTask:
         panel = self.panels.train
         epoch, index = divmod(position, len(panel.tasks))
         order = _permutation(tuple(task.id for task in panel.tasks), panel.sha256, epoch, self.config.seed)
         return panel.tasks[order[index]]
-
-    def _task(
-        self, batch_id: str, task: PanelTask, group: int, sample: int, min_version: int, *, evaluation: bool = False
-    ) -> Task:
-        config = self.config
-        identity = trajectory_id(config.run, batch_id, group, sample)
-        temperature, kind, seed = config.rollout.sampling.temperature, common.TASK_KIND_TRAIN, str(identity)
-        if evaluation:
-            # Every version meets the same environment and the same dice: figures differ by policy only.
-            temperature, kind, seed = config.evaluation.temperature, common.TASK_KIND_EVAL, task.id
-        return Task(
-            schema_version=SCHEMA_VERSION,
-            run=config.run,
-            trajectory_id=identity,
-            batch_id=batch_id,
-            batch_size=len(self.panels.evaluation.tasks) if evaluation else config.batch_size,
-            group=group,
-            sample=sample,
-            kind=kind,
-            env=self.panels.train.env,
-            task_id=task.id,
-            env_seed=task.seed,
-            seed=int.from_bytes(_digest(str(config.seed), seed)[:4], "big") >> 1,
-            max_steps=config.env.max_steps,
-            temperature=temperature,
-            min_policy_version=min_version,
-        )
 
 
 @lru_cache(maxsize=2)
