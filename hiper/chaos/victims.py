@@ -8,7 +8,8 @@ from typing import Protocol, Self
 from hiper.config.sections import BrokerSettings
 from hiper.embedded_broker import resolve_broker, start
 from hiper.embedded_broker.process import RunningBroker
-from hiper.supervisor.probe import broker_answers, http_get
+from hiper.service.asking import http_get
+from hiper.supervisor.probe import broker_answers
 from hiper.supervisor.status import ProcessState, by_name, read_status
 
 __all__ = ["OwnBroker", "RunProcess", "Victim"]

@@ -128,7 +128,7 @@ def health(http: Annotated[str, typer.Option("--http", help="host:port of a serv
     """Exit 0 if a service is ready: the health check of containers. Example: hiper health --http 127.0.0.1:9000."""
     import asyncio
 
-    from hiper.supervisor.probe import http_get
+    from hiper.service.asking import http_get
 
     code, body = asyncio.run(http_get(http, "/readyz"))
     if code != 200:

@@ -31,6 +31,7 @@ PREFIX = "HIPER_"
 RESERVED = frozenset(
     {
         "HIPER_CONTROL_ADDRESS",
+        "HIPER_CONTROL_SERVICES",
         "HIPER_CONTROL_TOKEN_FILE",
         "HIPER_DATA",
         "HIPER_FAILPOINT",

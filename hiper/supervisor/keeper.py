@@ -15,10 +15,10 @@ from typing import Any
 from hiper import logs
 from hiper.config.sections import SupervisorSettings
 from hiper.failpoint import VARIABLE as FAILPOINT
+from hiper.service.asking import http_get, waiting_for
 from hiper.supervisor.children import Child, Guardian, tied
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.plan import ProcessPlan
-from hiper.supervisor.probe import http_get, waiting_for
 from hiper.supervisor.restart import Death, RestartLimits, Restarts, Verdict
 from hiper.supervisor.status import ProcessState, ProcessStatus
 

@@ -130,7 +130,7 @@ def _services(scaler: Scaler) -> APIRouter:
 
     @router.get("", operation_id="listServices")
     async def list_services() -> list[ServiceStatus]:
-        """List every service with its processes; empty where neither `hiper up` nor Kubernetes runs them."""
+        """List every service with its processes; empty where nobody says where they are."""
         return list(await scaler.services())
 
     @router.put("/{service}/replicas", status_code=202, operation_id="scaleService", responses=answers(404, 409))
@@ -142,7 +142,8 @@ def _services(scaler: Scaler) -> APIRouter:
                 HTTPStatus.NOT_FOUND, "not_found", f"there is no service '{service}'", "see /api/v1/services"
             )
         if not found.scalable:
-            raise ProblemError(HTTPStatus.CONFLICT, "not_scalable", f"the size of {service} is fixed")
+            detail = f"the size of {service} is fixed"
+            raise ProblemError(HTTPStatus.CONFLICT, "not_scalable", detail, scaler.why_fixed())
         await scaler.scale(service, wanted.replicas)
         return found.model_copy(update={"wanted": wanted.replicas})
 

@@ -91,6 +91,10 @@ class KubernetesScaler:
         for deployment in found.items:
             await self._patch(deployment.metadata.name, replicas)
 
+    def why_fixed(self) -> str:
+        """See `Scaler`."""
+        return f"{', '.join(sorted(_FIXED))} are one each; every other Deployment of the release can be scaled"
+
     async def _patch(self, deployment: str, replicas: int) -> None:
         body = {"spec": {"replicas": replicas}}
         await _call(

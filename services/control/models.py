@@ -147,7 +147,8 @@ class ProcessStatus(Model):
     state: str
     detail: str
     """Why, for people."""
-    restarts: int
+    restarts: int | None
+    """Null where nobody counts them."""
 
 
 class ServiceStatus(Model):

@@ -1,4 +1,4 @@
-"""Who runs the processes, behind one interface: the supervisor of `hiper up`, or Kubernetes."""
+"""Who runs the processes, behind one interface: the supervisor of `hiper up`, Kubernetes, or somebody else."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -23,6 +23,9 @@ class Scaler(Protocol):
     async def scale(self, service: str, replicas: int) -> None:
         """Wish for another number of processes of a scalable service; returns before they are there."""
 
+    def why_fixed(self) -> str:
+        """Say to whoever wants another size of a service that is not scalable what can be done."""
+
 
 class SupervisorScaler:
     """`hiper up` on the same machine: it writes `status.json` and follows wishes in the control record."""
@@ -42,6 +45,10 @@ class SupervisorScaler:
         if replicas < 1:
             raise RunStateError(f"a run needs at least one {service}", "pause the run instead")
         await self._desk.ask(lambda broker: RunControl(broker).wish_scale(service, replicas))
+
+    def why_fixed(self) -> str:
+        """See `Scaler`."""
+        return f"of a running `hiper up`, {', '.join(sorted(SCALABLE))} can be scaled"
 
 
 def _service(name: str, processes: Sequence[dict[str, Any]]) -> ServiceStatus:

@@ -14,7 +14,7 @@ from chart_broker import Server, tied
 from chart_render import Pod, Rendered, Tree, render
 
 from hiper.ports import PortBook
-from hiper.supervisor.probe import http_get
+from hiper.service.asking import http_get
 
 _LISTENER = re.compile(r"0\.0\.0\.0:(\d+)")
 _PEER = re.compile(r"demo-hiper-([a-z-]+)\.ml\.svc\.cluster\.local:(\d+)")
