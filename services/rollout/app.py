@@ -3,21 +3,15 @@
 import asyncio
 from functools import partial
 
-from hiper.config import RunConfig
 from hiper.errors import HiperError
-from hiper.plan_execute import make_builder
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, PolicyBoard, Publisher
 from hiper.vocabulary import Stream
 from hiper.weights import open_source
+from services.rollout.building import make_engine, make_player
 from services.rollout.engine import Engine
-from services.rollout.episode import EpisodePlayer
-from services.rollout.random_engine import RandomEngine
-from services.rollout.remote_engine import RemoteEngine
 from services.rollout.spool import Spool
-from services.rollout.tokenizer import TurnTokenizer, load_tokenizer
-from services.rollout.vllm_engine import VllmEngine
 from services.rollout.weights_sync import SyncBounds, SyncParts, WeightsSync
 from services.rollout.worker import RolloutWorker, WorkerLimits, WorkerParts
 
@@ -34,7 +28,7 @@ async def main(context: ServiceContext) -> None:
     config = context.config
     for check in ("broker", "engine", "weights", "env"):
         context.health.set(check, False, "starting")
-    engine = _engine(config)
+    engine = make_engine(config)
     try:
         async with await Broker.connect(config.broker, config.run, context.name) as broker:
             async with asyncio.TaskGroup() as starting:
@@ -45,16 +39,6 @@ async def main(context: ServiceContext) -> None:
                 await _serve(context, broker, engine, env)
     finally:
         await engine.close()
-
-
-def _engine(config: RunConfig) -> Engine:
-    match config.rollout.engine:
-        case "random":
-            return RandomEngine(load_tokenizer(config.model))
-        case "remote":
-            return RemoteEngine(config)
-        case "vllm":
-            return VllmEngine(config)
 
 
 async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient) -> None:
@@ -79,15 +63,12 @@ async def _serve(context: ServiceContext, broker: Broker, engine: Engine, env: E
 def _parts(
     context: ServiceContext, broker: Broker, engine: Engine, env: EnvClient, weights: WeightsSync
 ) -> WorkerParts:
-    config, settings = context.config, context.config.rollout
-    builder = make_builder(settings.prompt, config.env.name)
-    tokenizer = TurnTokenizer(load_tokenizer(config.model), builder, settings.sampling.max_prompt_tokens)
     return WorkerParts(
         inbox=Consumer(broker, Stream.TASKS, GROUPS[Stream.TASKS], context.name),
         outbox=Publisher(broker),
-        player=EpisodePlayer(engine, env, tokenizer, settings, context.name),
+        player=make_player(context.config, engine, env, context.name),
         weights=weights,
-        spool=Spool(context.run_dir / "spool" / context.name, settings.spool_max_mb * 2**20),
+        spool=Spool(context.run_dir / "spool" / context.name, context.config.rollout.spool_max_mb * 2**20),
     )
 
 

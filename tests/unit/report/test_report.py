@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hiper.report import RunFiles, build_report, summary_lines
 from hiper.report.picture import draw_learning_curve
-from hiper.statistics import difference_interval, wilson_interval
+from hiper.statistics import difference_interval, mean_interval, paired_difference_interval, wilson_interval
 
 
 @pytest.fixture
@@ -116,3 +116,30 @@ def test_intervals_hold_their_estimate(a: int, extra_a: int, b: int, extra_b: in
         difference = b / (b + extra_b) - a / (a + extra_a)
         low, high = difference_interval(a, a + extra_a, b, b + extra_b)
         assert low - 1e-12 <= difference <= high + 1e-12
+
+
+def test_paired_difference_interval_of_a_known_case() -> None:
+    """Newcombe 1998 (paired data), 36, 12, 2 and 0 of 50 pairs, by method 10: 0.0569 to 0.3404."""
+    known = (pytest.approx(0.0569, abs=1e-4), pytest.approx(0.3404, abs=1e-4))
+    assert paired_difference_interval(36, 2, 12, 0) == known
+    assert paired_difference_interval(0, 0, 0, 0) == (-1.0, 1.0)
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+def test_a_paired_interval_holds_its_estimate_and_turns_with_the_sides(a: int, b: int, c: int, d: int) -> None:
+    low, high = paired_difference_interval(a, b, c, d)
+    assert -1 <= low <= high <= 1
+    if a + b + c + d:
+        assert low - 1e-12 <= (c - b) / (a + b + c + d) <= high + 1e-12
+    assert paired_difference_interval(a, c, b, d) == (pytest.approx(-high), pytest.approx(-low))
+
+
+def test_pairing_narrows_the_interval_where_the_same_tasks_are_won() -> None:
+    paired, independent = paired_difference_interval(60, 2, 8, 30), difference_interval(62, 100, 68, 100)
+    assert paired[1] - paired[0] < 0.7 * (independent[1] - independent[0])
+
+
+def test_interval_of_a_mean() -> None:
+    low, high = mean_interval([0.0, 1.0] * 50)
+    assert (low, high) == (pytest.approx(0.4015, abs=1e-4), pytest.approx(0.5985, abs=1e-4))
+    assert mean_interval([0.5]) == (float("-inf"), float("inf"))
