@@ -1,6 +1,8 @@
 """Copy into deploy/helm what is written elsewhere, since a chart sees no file outside its folder.
 
-- recipes/ from configs/, rules/ from deploy/prometheus/alerts, dashboards/ from deploy/grafana/dashboards;
+- recipes/ from configs/, dashboards/ from deploy/grafana/dashboards;
+- rules/ from deploy/prometheus/alerts, each with its entry of docs/operations.md: an alert tells what to do where no page
+  can be reached;
 - the schema of `config` in values.schema.json from `hiper config schema`: a wrong setting fails the install;
 - appVersion from pyproject.toml.
 
@@ -20,6 +22,7 @@ from hiper.config import RunConfig
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "deploy/helm"
 RECIPES = ("demo.yaml",)
+RUNBOOK = "docs/operations.md"
 _DROPPED = ("required", "default", "discriminator")
 
 
@@ -27,10 +30,12 @@ def wanted() -> dict[Path, str]:
     """Return the text every synced file must have."""
     sources = {
         "recipes": [ROOT / "configs" / name for name in RECIPES],
-        "rules": sorted((ROOT / "deploy/prometheus/alerts").glob("*.y*ml")),
         "dashboards": sorted((ROOT / "deploy/grafana/dashboards").glob("*.json")),
     }
     files = {CHART / folder / source.name: source.read_text() for folder, found in sources.items() for source in found}
+    entries = runbook((ROOT / RUNBOOK).read_text())
+    for source in sorted((ROOT / "deploy/prometheus/alerts").glob("*.y*ml")):
+        files[CHART / "rules" / source.name] = with_runbook(source.read_text(), entries)
     schema = json.loads((CHART / "values.schema.json").read_text())
     schema["$defs"]["config"] = values_schema(RunConfig.model_json_schema())
     files[CHART / "values.schema.json"] = json.dumps(schema, indent=2) + "\n"
@@ -38,6 +43,24 @@ def wanted() -> dict[Path, str]:
     chart = (CHART / "Chart.yaml").read_text()
     files[CHART / "Chart.yaml"] = re.sub(r"(?m)^appVersion: .*$", f"appVersion: {version}", chart)
     return files
+
+
+def runbook(page: str) -> dict[str, str]:
+    """Return the entries of the runbook by anchor, each as one line without Markdown's emphasis and links."""
+    parts = re.split(r"(?m)^#+ (.+)$", page)
+    plain = (re.sub(r"\[([^]]+)\]\([^)]+\)|[*`]", r"\1", text) for text in parts[2::2])
+    return {name.lower(): " ".join(text.split()) for name, text in zip(parts[1::2], plain, strict=True)}
+
+
+def with_runbook(rules: str, entries: Mapping[str, str]) -> str:
+    """Return the rules with each alert's entry beside the link to it; KeyError for an alert without one."""
+
+    def entry(link: re.Match[str]) -> str:
+        # Two braces would begin a template of Prometheus.
+        text = entries[link["anchor"]].replace("{{", "{ {")
+        return f"{link['indent']}runbook: {json.dumps(text, ensure_ascii=False)}\n{link[0]}"
+
+    return re.sub(rf"(?m)^(?P<indent> +)runbook_url: {re.escape(RUNBOOK)}#(?P<anchor>\w+)$", entry, rules)
 
 
 def values_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

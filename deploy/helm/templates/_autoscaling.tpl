@@ -7,7 +7,7 @@
 {{- if $stream -}}
 max(hiper_stream_length_entries{namespace="{{ $root.Release.Namespace }}",run="{{ include "hiper.run" $root }}",stream="{{ $stream }}"})
 {{- else -}}
-sum(hiper_env_sessions{namespace="{{ $root.Release.Namespace }}",component="{{ $name }}"})
+sum(hiper_env_sessions{namespace="{{ $root.Release.Namespace }}",run="{{ include "hiper.run" $root }}",env="{{ (include "hiper.envFamily" (list $root (trimPrefix "env-" $name)) | fromYaml).name }}"})
 {{- end -}}
 {{- end -}}
 

@@ -33,9 +33,9 @@ maxmemory-policy noeviction
 {{- end -}}
 {{- end -}}
 
-{{/* Ready: it answers, which it does not while it loads. Takes the probe's figures. */}}
+{{/* Ready: it answers the observer, which it does not while it loads. Takes the probe's figures. */}}
 {{- define "hiper.brokerProbe" -}}
 exec:
-  command: [sh, -c, '[ "$(valkey-cli --no-auth-warning --user observer ping)" = PONG ]']
+  command: [sh, -c, '[ "$(REDISCLI_AUTH="$(cat /etc/hiper/observer/password)" valkey-cli --no-auth-warning --user observer ping)" = PONG ]']
 {{ toYaml . }}
 {{- end -}}

@@ -43,8 +43,7 @@
 {{- end -}}
 
 {{/* The run file of an environment family's pods: `config.env` where the run plays it, the program's defaults otherwise, and the
-     family's own settings over them. Nothing else of the run concerns them but
-     where its traces go. Takes [root, family]. */}}
+     family's own settings over them. Nothing else of the run concerns them but how much of it is traced. Takes [root, family]. */}}
 {{- define "hiper.envConfig" -}}
 {{- $root := index . 0 -}}
 {{- $family := include "hiper.envFamily" . | fromYaml -}}

@@ -167,6 +167,9 @@ env:
   {{- else }}
   - {name: HOME, value: /tmp}
   {{- end }}
+  {{- with include "hiper.tracingEnv" $root }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with concat (default list .env) .values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -5,6 +5,7 @@
 {{- include "hiper.validate.config" (list . $given) -}}
 {{- include "hiper.validate.broker" . -}}
 {{- include "hiper.validate.tls" . -}}
+{{- include "hiper.validate.tracing" . -}}
 {{- include "hiper.validate.storage" . -}}
 {{- include "hiper.validate.scaling" . -}}
 {{- include "hiper.validate.gpus" (list . $given) -}}
@@ -27,7 +28,9 @@
       "learner.critic_port" "the chart knows its learner"
       "weights.address" "the chart knows its pods"
       "weights.advertise" "the chart knows its pods"
-      "supervisor.scale" "set the component's replicaCount" -}}
+      "supervisor.scale" "set the component's replicaCount"
+      "tracing.endpoint" "set tracing.endpoint"
+      "tracing.protocol" "set tracing.protocol" -}}
 {{- $keys := splitList "." $path -}}
 {{- if dig (first $keys) (last $keys) "" $root.Values.config -}}
 {{- fail (printf "hiper: config.%s is not set there; %s" $path $instead) -}}
@@ -68,6 +71,17 @@
 {{- end -}}
 {{- if and .enabled .certManager.enabled (not .certManager.issuerRef) -}}
 {{- fail "hiper: tls.certManager.enabled needs tls.certManager.issuerRef, e.g. {name: internal-ca, kind: ClusterIssuer}" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hiper.validate.tracing" -}}
+{{- with .Values.tracing -}}
+{{- if and (not .endpoint) (or .headers.existingSecret .caSecret .resourceAttributes) -}}
+{{- fail "hiper: tracing has headers, an authority or attributes, but no collector: set tracing.endpoint, e.g. http://collector.tracing:4317" -}}
+{{- end -}}
+{{- if and .caSecret (hasPrefix "http://" .endpoint) -}}
+{{- fail "hiper: tracing.caSecret is set, but tracing.endpoint is not https: write https://, or take the Secret away" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -25,6 +25,9 @@
 - {name: huggingface, mountPath: /etc/hiper/huggingface, readOnly: true}
 {{- end }}
 {{- end }}
+{{- if $root.Values.tracing.caSecret }}
+- {name: tracing-ca, mountPath: /etc/hiper/tracing-ca, readOnly: true}
+{{- end }}
 {{- if and .models $root.Values.storage.models.existingClaim }}
 - {name: models, mountPath: /models, readOnly: true}
 {{- end }}
@@ -67,6 +70,10 @@
 - name: huggingface
   secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
+{{- end }}
+{{- with $root.Values.tracing.caSecret }}
+- name: tracing-ca
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- if and .models $root.Values.storage.models.existingClaim }}
 - name: models

@@ -27,7 +27,7 @@ FAST = {"connect_timeout_s": 1.0, "unavailable_timeout_s": 2.0}
 
 def tied(*command: str) -> list[str]:
     """The command as a process that dies with this one."""
-    return [sys.executable, "-I", "-S", str(launch.__file__), str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", str(launch.__file__), str(os.getpid()), "", *command]
 
 
 class Server:

@@ -52,7 +52,7 @@ class Pod:
     @property
     def variables(self) -> Tree:
         """Variables of the main container; one that is read from elsewhere is a dict."""
-        return {item["name"]: item.get("value", item.get("valueFrom")) for item in self.main["env"]}
+        return {item["name"]: item.get("value", item.get("valueFrom")) for item in self.main.get("env", [])}
 
     @property
     def mounts(self) -> dict[str, Tree]:

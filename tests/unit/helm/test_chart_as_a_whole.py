@@ -103,6 +103,15 @@ def test_no_password_is_outside_of_a_secret(name: str) -> None:
 
 
 @every
+def test_secrets_are_files(name: str) -> None:
+    """A variable is seen by every child of the process, and in what describes the pod."""
+    for pod in render(EVERY[name]).pods:
+        for container in pod.containers:
+            assert "envFrom" not in container
+            assert not any("secretKeyRef" in item.get("valueFrom", {}) for item in container.get("env", []))
+
+
+@every
 def test_every_claim_secret_and_configmap_a_pod_mounts_is_made_or_given(name: str) -> None:
     rendered = render(EVERY[name])
     given = set(re.findall(r"(?:existingClaim|existingSecret|caSecret): ([\w-]+)", yaml.safe_dump(EVERY[name])))

@@ -62,11 +62,14 @@ def test_the_probe_asks_as_the_kubelet_would(server: Server, password: str | Non
     if tool is None:
         pytest.skip("neither valkey-cli nor redis-cli is on PATH")
     command = render().pod("broker").main["readinessProbe"]["exec"]["command"]
+    mounted = server.folder / "observer"
+    mounted.write_text(password or server.passwords["observer"])
     script = command[-1].replace("valkey-cli", f"{tool} -p {server.port}")
-    environment = {"REDISCLI_AUTH": password or server.passwords["observer"]}
+    script = script.replace("/etc/hiper/observer/password", str(mounted))
+    assert str(mounted) in script
 
     def probe() -> int:
-        return subprocess.run([*command[:-1], script], env=environment, timeout=30, check=False).returncode
+        return subprocess.run([*command[:-1], script], timeout=30, check=False).returncode
 
     give_up = time.monotonic() + 10
     while probe() != code:
@@ -172,9 +175,11 @@ def test_the_users_follow_the_run() -> None:
 
 
 def test_the_broker_is_asked_as_a_user_who_may_only_look() -> None:
-    main = render().pod("broker").main
-    (variable,) = main["env"]
-    assert variable["valueFrom"]["secretKeyRef"] == {"name": "demo-hiper-broker-users", "key": "observer"}
+    pod = render().pod("broker")
+    secret = pod.volume("observer")["secret"]
+    assert secret["secretName"] == "demo-hiper-broker-users"
+    assert secret["items"] == [{"key": "observer", "path": "password"}]
+    main = pod.main
     assert "--user observer" in main["readinessProbe"]["exec"]["command"][2]
     assert "tcpSocket" in main["livenessProbe"], "a broker that loads its file is alive"
 

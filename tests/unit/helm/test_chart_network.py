@@ -131,10 +131,21 @@ def test_a_second_family_is_not_called_by_a_run_that_plays_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "port"), [("http://collector.tracing:4318", 4318), ("https://traces.example.com/otlp", 4317)]
+    ("endpoint", "port"), [("http://collector.tracing:4318", 4318), ("https://traces.example.com:443/otlp", 443)]
 )
 def test_traces_leave_by_the_port_of_their_collector(endpoint: str, port: int) -> None:
-    rendered = render(values_at("config.tracing.endpoint", endpoint))
-    assert {"ports": [{"protocol": "TCP", "port": port}]} in policy(rendered, "default")["egress"]
-    for name, text in rendered.find("ConfigMap", "config")["data"].items():
-        assert endpoint in text, f"{name}: a trace has spans of every service"
+    """From every pod, since a trace has spans of every service."""
+    out = {"ports": [{"protocol": "TCP", "port": port}]}
+    assert out in policy(render(values_at("tracing.endpoint", endpoint)), "default")["egress"]
+    assert out not in policy(render(), "default")["egress"]
+
+
+def test_traces_reach_the_namespace_of_their_collector_and_no_other() -> None:
+    labels = {"kubernetes.io/metadata.name": "tracing"}
+    values = {
+        "tracing": {"endpoint": "http://collector.tracing:4317"},
+        "networkPolicy": {"tracingNamespaceSelector": labels},
+    }
+    (rule,) = [rule for rule in policy(render(values), "default")["egress"] if "to" in rule]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": labels}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 4317}]

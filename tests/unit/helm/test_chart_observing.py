@@ -1,5 +1,6 @@
 """Metrics, alerts, dashboards and control."""
 
+import re
 from typing import Any
 
 import pytest
@@ -61,6 +62,29 @@ def test_alerts_and_dashboards_are_those_of_the_repository() -> None:
     assert boards == {
         path.name: path.read_text().rstrip("\n") for path in CHART.parent.glob("grafana/dashboards/*.json")
     }
+
+
+def annotations_of(rendered: Rendered) -> dict[str, dict[str, str]]:
+    groups = [group for item in rendered.of("PrometheusRule") for group in item["spec"]["groups"]]
+    return {rule["alert"]: rule["annotations"] for group in groups for rule in group["rules"]}
+
+
+def test_an_alert_says_what_to_do_where_no_page_can_be_reached() -> None:
+    found = annotations_of(render(EVERY["locked-down"]))
+    assert len(found) >= 30
+    for name, annotations in found.items():
+        assert len(annotations["runbook"]) > 100, name
+        assert not set(annotations["runbook"]) & set("*`\n"), f"{name}: markup a pager would show"
+        assert "runbook_url" not in annotations, f"{name}: a link into a repository leads nowhere"
+    assert found["HiperDeadLetters"]["runbook"].startswith("Entries nobody could process. hiper dlq list tells why")
+
+
+def test_an_alert_links_to_the_page_that_is_published() -> None:
+    page = "https://docs.example.com/hiper/operations"
+    rendered = render({"metrics": {"prometheusRule": {"enabled": True, "runbookUrl": page}}})
+    headings = re.findall(r"(?m)^### (Hiper\w+)$", (CHART.parents[1] / "docs/operations.md").read_text())
+    links = {name: annotations["runbook_url"] for name, annotations in annotations_of(rendered).items()}
+    assert links == {name: f"{page}#{name.lower()}" for name in headings}
 
 
 def boards_of(rendered: Rendered) -> list[dict[str, Any]]:

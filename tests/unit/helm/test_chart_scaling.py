@@ -77,7 +77,7 @@ def test_cpu_services_follow_their_cpu_under_an_hpa(component: str) -> None:
 
 
 def test_env_servers_follow_their_sessions() -> None:
-    assert query("env-alfworld") == 'sum(hiper_env_sessions{namespace="ml",component="env-alfworld"})'
+    assert query("env-alfworld") == 'sum(hiper_env_sessions{namespace="ml",run="demo",env="alfworld"})'
 
 
 @scalable
