@@ -54,6 +54,9 @@ class VllmSettings(Section):
     """Stages one engine is cut into, beside `rollout.tensor_parallel`."""
     max_batched_tokens: Positive = 8192
     """Tokens of one engine step, at least those of the longest prompt with its response."""
+    second_weights: bool = True
+    """Load a version beside the weights in force, in host memory for one more model, so that generation pauses for the
+    exchange alone. Without it, and for quantised models, the pause covers the whole load."""
     adapter: AdapterSettings | None = None
     """A fixed adapter. The learner's own adapters are merged before they are published and need nothing here."""
     engine_args: dict[str, JsonValue] = Field(default_factory=dict)

@@ -9,10 +9,12 @@ this process does.
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hiper.config import RunConfig
+from hiper.errors import HiperError, RemoteError
 from hiper.metrics import histogram
 from hiper.vocabulary import PolicyVersion, StopReason
 from services.rollout.checkpoints import Shapes, check_fits, tensor_shapes
@@ -21,6 +23,8 @@ from services.rollout.vllm_server import Away, VllmServer
 from services.rollout.vllm_start import stop_token_ids
 
 __all__ = ["RemoteEngine"]
+
+T = TypeVar("T")
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
 
@@ -85,20 +89,16 @@ class RemoteEngine:
             ) from error
 
     async def load_weights(self, directory: Path, version: PolicyVersion) -> None:
-        """See `Engine.load_weights`. A failure names every server that failed."""
+        """See `Engine.load_weights`. A failure names every server that failed.
+
+        Raises `RemoteError` or `IntegrityError` while nothing has changed yet, `RequestRefused` after that.
+        """
         self._shapes = await asyncio.to_thread(check_fits, directory, self._shapes)
         async with self._updating:
+            calls = await self._on_all(RemoteError, version, lambda server: server.make_ready(directory))
             self._open.clear()
             started = time.monotonic()
-            outcomes = await asyncio.gather(
-                *(_update(server, directory, version) for server in self._servers), return_exceptions=True
-            )
-            failed = [str(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]
-            if failed:
-                raise RequestRefused(
-                    f"{len(failed)} of {len(self._servers)} vLLM servers did not load version {version}: "
-                    + "; ".join(failed)
-                )
+            await self._on_all(RequestRefused, version, lambda server: server.put_in_force(calls[server], version))
             self._version, self._directory = version, directory
             self._open.set()
             self.last_pause_s = time.monotonic() - started
@@ -136,16 +136,37 @@ class RemoteEngine:
         """Give a server the version in force, unless an update that goes on does so."""
         async with self._updating:
             if self._directory is not None and self._open.is_set():
-                await _update(server, self._directory, self._version)
+                try:
+                    await server.put_in_force(await server.make_ready(self._directory), self._version)
+                except TimeoutError as error:
+                    raise RequestRefused(_why(server, error)) from error
+
+    async def _on_all(
+        self, failure: type[HiperError], version: PolicyVersion, step: Callable[[VllmServer], Awaitable[T]]
+    ) -> dict[VllmServer, T]:
+        """Take one step of an update on every server. Raises `failure`, which names each server that failed."""
+        done: dict[VllmServer, T] = {}
+        failed: list[str] = []
+
+        async def on(server: VllmServer) -> None:
+            try:
+                done[server] = await step(server)
+            except (Away, HiperError, TimeoutError) as error:
+                failed.append(_why(server, error))
+
+        await asyncio.gather(*map(on, self._servers))
+        if failed:
+            raise failure(
+                f"{len(failed)} of {len(self._servers)} vLLM servers did not load version {version}: "
+                + "; ".join(failed)
+            )
+        return done
 
 
-async def _update(server: VllmServer, directory: Path, version: PolicyVersion) -> None:
-    try:
-        await server.update(directory, version)
-    except TimeoutError as error:
-        raise RequestRefused(
-            f"{server.url} did not load version {version} in time (rollout.remote.update_timeout_s)"
-        ) from error
+def _why(server: VllmServer, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"{server.url} did not load it in time (rollout.remote.update_timeout_s)"
+    return str(error)
 
 
 def _record(request_id: str, answer: dict[str, Any], started_on: PolicyVersion) -> Generation:

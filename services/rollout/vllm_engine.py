@@ -1,9 +1,9 @@
 """The engine on vLLM's `AsyncLLM`: the same code on a CPU and on GPUs.
 
-An update of the weights in flight: pause with every request kept, reload in the workers, label, resume. The pause
-empties the prefix cache and makes running requests compute their keys and values again, so nothing made by old weights
-is used by new ones. A reload that fails leaves generation paused until one succeeds: half-loaded weights never produce
-a token.
+An update of the weights in flight: load them beside those in force, pause with every request kept, put them in force,
+label, resume. The pause empties the prefix cache and makes running requests compute their keys and values again, so
+nothing made by old weights is used by new ones. An update that fails in the pause leaves generation paused until one
+succeeds: half-loaded weights never produce a token.
 
 vLLM is imported by `start` and not before, because it reads its environment when it is imported.
 """
@@ -30,6 +30,7 @@ from services.rollout.engine import (
     labelled_version,
 )
 from services.rollout.vllm_start import adapter_request, launch, prepare_environment, stop_token_ids
+from services.rollout.vllm_update import InForce, load_in_the_pause, make_ready
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -106,17 +107,19 @@ class VllmEngine:
             ) from error
 
     async def load_weights(self, directory: Path, version: PolicyVersion) -> None:
-        """See `Engine.load_weights`. Raises `IntegrityError` if the checkpoint does not fit; then nothing has changed.
+        """See `Engine.load_weights`. Raises `IntegrityError` for a checkpoint it cannot use; then nothing has changed.
 
         Raises `RequestRefused` if the update failed half-way; then nothing is generated until one succeeds.
         """
         self._shapes = await asyncio.to_thread(check_fits, directory, self._shapes)
         async with self._updating, _sorted_errors(f"loading weights version {version}"):
+            async with asyncio.timeout(self._timeout_s):
+                in_force = await self._make_ready(directory)
             self._open.clear()
             started = time.monotonic()
             async with asyncio.timeout(self._timeout_s):
                 await self._llm.pause_generation(mode="keep")
-                await self._llm.collective_rpc("hiper_reload_weights", args=(str(directory),))
+                await self._workers(in_force.method, *in_force.args)
                 await self._llm.update_weight_version(str(version))
                 self._version = version
                 await self._llm.resume_generation()
@@ -159,6 +162,14 @@ class VllmEngine:
         if self._model is None:
             raise EngineDead("vLLM does not run")
         return self._model
+
+    async def _make_ready(self, directory: Path) -> InForce:
+        if not self._config.rollout.vllm.second_weights:
+            return load_in_the_pause(directory)
+        return await make_ready(self._workers, directory)
+
+    async def _workers(self, method: str, *args: str) -> list[object]:
+        return list(await self._llm.collective_rpc(method, args=args))
 
     async def _probe(self, timeout_s: float) -> None:
         """Generate one token. Raises `EngineDead` if that takes longer than `timeout_s`."""
@@ -221,7 +232,7 @@ async def _sorted_errors(what: str) -> AsyncIterator[None]:
         yield
     except EngineDeadError as error:
         raise EngineDead(f"vLLM died during {what}", "its own lines above say why") from error
-    except (EngineDead, TimeoutError):
+    except (HiperError, TimeoutError):
         raise
     except Exception as error:  # vLLM documents no closed set of errors; cancellation passes
         raise RequestRefused(f"vLLM refused {what}: {_first_line(error.__cause__ or error)}") from error

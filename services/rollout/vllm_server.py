@@ -15,6 +15,7 @@ import httpx
 from hiper.config.engines import RemoteSettings
 from hiper.rpc.auth import TokenFile
 from services.rollout.engine import EngineDead, RequestRefused
+from services.rollout.vllm_update import InForce, make_ready
 
 __all__ = ["Away", "VllmServer"]
 
@@ -54,14 +55,24 @@ class VllmServer:
             self.in_flight -= 1
         return dict(answer)
 
-    async def update(self, directory: Path, version: int) -> None:
-        """Load a checkpoint, every request kept. Raises `Away`, `RequestRefused`, `TimeoutError`."""
-        own = self._settings.reload == "extension"
-        call = {"args": [str(directory)]} if own else {"kwargs": {"weights_path": str(directory)}}
-        method = "hiper_reload_weights" if own else "reload_weights"
+    async def make_ready(self, directory: Path) -> InForce:
+        """Let it load a checkpoint beside the weights in force, if it can. Raises `Away`, `RequestRefused`.
+
+        Also `IntegrityError`, and `TimeoutError` after `rollout.remote.update_timeout_s`; all of it goes on as it was.
+        """
+        if self._settings.reload == "vllm":
+            return InForce("reload_weights", (str(directory),))
+        async with asyncio.timeout(self._settings.update_timeout_s):
+            return await make_ready(self._workers, directory)
+
+    async def put_in_force(self, call: InForce, version: int) -> None:
+        """End an update, every request kept. Raises `Away`, `RequestRefused`, `TimeoutError`."""
+        arguments = (
+            {"kwargs": {"weights_path": call.args[0]}} if call.method == "reload_weights" else {"args": call.args}
+        )
         async with asyncio.timeout(self._settings.update_timeout_s):
             await self._ask("POST", "/pause?mode=keep")
-            await self._ask("POST", "/collective_rpc", {"method": method, **call})
+            await self._ask("POST", "/collective_rpc", {"method": call.method, **arguments})
             await self._ask("POST", "/update_weight_version", {"new_version": str(version)})
             await self._ask("POST", "/resume")
 
@@ -105,6 +116,13 @@ class VllmServer:
     async def close(self) -> None:
         """Close its connections."""
         await self._client.aclose()
+
+    async def _workers(self, method: str, *args: str) -> list[object]:
+        answer = await self._ask("POST", "/collective_rpc", {"method": method, "args": args})
+        try:
+            return list(answer["results"])
+        except (LookupError, TypeError) as error:
+            raise RequestRefused(f"the vLLM server {self.url} does not tell what {method} returned") from error
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"authorization": self._token.header().decode()} if self._token else {}

@@ -1,9 +1,8 @@
-"""Runs inside vLLM's worker processes: reloads the weights in place, and proves that the new ones are in force.
+"""Runs inside vLLM's worker processes: brings the weights, and proves that the new ones are in force.
 
 vLLM's own reload leaves a stale matrix behind on CPUs: its CPU kernels keep a packed copy of every weight, and a head
 that is tied to the embedding has no tensor of its own in the checkpoint, so nothing makes its copy again. The model
-would go on with the new layers under the old head. This class packs heads anew and checks that each computes with the
-weights just loaded; the engine calls it instead of `reload_weights`.
+would go on with the new layers under the old head. Both ways here end in `check_heads`.
 
 It also ends vLLM's processes when the service was killed: they would go on for ever, since vLLM's core does not notice
 that its parent is gone.
@@ -17,11 +16,10 @@ import os
 import select
 import signal
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import torch
-from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
+from services.rollout.vllm_staging import SecondModel, check_heads, reason_against
 from services.rollout.vllm_start import OWNER_VARIABLE
 
 __all__ = ["WeightsExtension"]
@@ -29,35 +27,55 @@ __all__ = ["WeightsExtension"]
 # Warns at every reload of each tied head and rotary embedding that it was not in the checkpoint: that is right.
 logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(logging.ERROR)
 
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Largest difference of two ways to multiply the same matrices, relative to the largest product."""
+_LOADER = ThreadPoolExecutor(1, "weights")
+"""One version at a time: whoever asks for the next before the last is loaded waits for it."""
 
 
 class WeightsExtension:
-    """Mixed into vLLM's worker class."""
+    """Mixed into vLLM's worker class: `hiper_stage`, `hiper_staged` until it answers, then `hiper_put_in_force`."""
 
     model_runner: Any
+    _hiper_second: SecondModel | None = None
+    _hiper_staging: Future[None] | None = None
 
-    def hiper_reload_weights(self, directory: str) -> None:
-        """Load the checkpoint in `directory`. Raises RuntimeError if a head does not compute with the new weights."""
+    def hiper_stage(self, directory: str) -> str:
+        """Begin to load the checkpoint in `directory` beside the weights in force; returns at once, empty.
+
+        Otherwise why this model can only be loaded in place: by `hiper_reload`.
+        """
+        reason = reason_against(self.model_runner.get_model(), self.model_runner.vllm_config)
+        if not reason:
+            self._hiper_staging = _LOADER.submit(self._hiper_load, directory)
+        return reason
+
+    def hiper_staged(self) -> str | None:
+        """None while that goes on; then empty, or why it failed."""
+        staging = self._hiper_staging
+        if staging is None or not staging.done():
+            return None if staging else "nothing is staged"
+        error = staging.exception()
+        return "" if error is None else f"{type(error).__name__}: {error}"
+
+    def hiper_put_in_force(self) -> None:
+        """Exchange the weights in force for those that were staged. Generation must be paused."""
+        if self._hiper_second is None or self.hiper_staged() != "":
+            raise RuntimeError("no weights are staged")
+        self._hiper_second.put_in_force()
+        self._hiper_staging = None
+        self.model_runner.reset_encoder_cache()
+        self.model_runner.reset_mm_cache()
+
+    def hiper_reload(self, directory: str) -> None:
+        """Load the checkpoint in `directory` in place. Generation must be paused, and stays useless if this raises."""
         self.model_runner.reload_weights(weights_path=directory)
-        for name, head in self.model_runner.get_model().named_modules():
-            if isinstance(head, ParallelLMHead):
-                head.quant_method.process_weights_after_loading(head)
-                _check_head(name, head)
+        check_heads(self.model_runner.get_model())
 
-
-@torch.no_grad()
-def _check_head(name: str, head: ParallelLMHead) -> None:
-    weight = head.weight
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(4, weight.shape[1], generator=generator).to(device=weight.device, dtype=weight.dtype)
-    got = head.quant_method.apply(head, probe, bias=None).float()
-    expected = torch.nn.functional.linear(probe.float(), weight.float())
-    difference = (got - expected).abs().max().item()
-    bound = _TOLERANCE.get(weight.dtype, 5e-2) * max(expected.abs().max().item(), 1e-6)
-    if not difference <= bound:
-        raise RuntimeError(f"{name} does not compute with the weights just loaded: off by {difference:.3g}")
+    def _hiper_load(self, directory: str) -> None:
+        runner = self.model_runner
+        second, self._hiper_second = self._hiper_second, None  # one that failed half-way is not used again
+        second = second or SecondModel(runner.get_model(), runner.vllm_config)
+        second.load(directory)
+        self._hiper_second = second
 
 
 def _end_with(owner: int) -> None:

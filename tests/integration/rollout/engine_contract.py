@@ -8,7 +8,7 @@ import pytest
 from tiny_models import EOS, logprobs_of, write_checkpoint
 
 from hiper.config import RunConfig
-from hiper.errors import IntegrityError
+from hiper.errors import IntegrityError, RemoteError
 from hiper.vocabulary import PolicyVersion, StopReason
 from services.rollout.engine import Engine, Generation, RequestRefused, Sampling
 
@@ -132,6 +132,19 @@ class EngineContract:
         assert generation.version_start == before >= 3
         assert world.distance(1, generation) < TOLERANCE
 
+    async def test_a_torn_checkpoint_is_refused_and_generation_goes_on(self, world: World, tmp_path: Path) -> None:
+        write_checkpoint(tmp_path, seed=5)
+        weights = tmp_path / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        before = world.engine.version
+        with pytest.raises((IntegrityError, RemoteError), match="did not load"):
+            await world.engine.load_weights(tmp_path, PolicyVersion(before + 1))
+        generation = await world.sample()
+        assert generation.version_start == generation.version_end == before
+        assert world.distance(1, generation) < TOLERANCE
+        await world.engine.load_weights(world.directories[1], PolicyVersion(before + 1))
+        assert world.distance(1, await world.sample()) < TOLERANCE
+
     async def test_a_prompt_over_the_limit_is_refused_alone(self, world: World) -> None:
         fine = asyncio.create_task(world.sample())
         with pytest.raises(RequestRefused):
@@ -151,5 +164,5 @@ class EngineContract:
         first = await world.sample(prompt=prompt, seed=1)
         again = await world.sample(prompt=prompt, seed=2)
         assert again.cached_tokens > first.cached_tokens == 0
-        await world.engine.load_weights(world.directories[1], PolicyVersion(9))
+        await world.engine.load_weights(world.directories[1], PolicyVersion(world.engine.version + 1))
         assert (await world.sample(prompt=prompt, seed=3)).cached_tokens == 0, "computed by other weights"

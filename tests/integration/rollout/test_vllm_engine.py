@@ -4,16 +4,23 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import psutil
 import pytest
 import pytest_asyncio
-from engine_contract import PROMPT, RESPONSE_LIMIT, EngineContract, World, config_for, write_versions
+import torch
+from engine_contract import PROMPT, RESPONSE_LIMIT, TOLERANCE, EngineContract, World, config_for, write_versions
 from tiny_models import write_checkpoint
 
 from hiper.errors import ConfigError, DependencyError
+from hiper.vocabulary import PolicyVersion
 from services.rollout.engine import EngineDead, Sampling
 from services.rollout.vllm_engine import VllmEngine
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -30,6 +37,40 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 class TestInProcess(EngineContract):
     pass
+
+
+async def test_weights_loaded_in_the_pause_are_in_force_and_so_are_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = world.engine.version
+    with monkeypatch.context() as patched:
+        settings = world.engine._config.rollout.vllm  # type: ignore[attr-defined]
+        patched.setitem(vars(settings), "second_weights", False)
+        await world.engine.load_weights(world.directories[2], PolicyVersion(version + 1))
+    assert world.distance(2, await world.sample()) < TOLERANCE
+    await world.engine.load_weights(world.directories[0], PolicyVersion(version + 2))
+    assert world.distance(0, await world.sample()) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, ""),
+        ({"quant_config": object()}, "the model is quantised"),
+        ({"lora_config": object()}, "room for adapters"),
+        ({"cache_config": SimpleNamespace(cache_dtype="fp8_e4m3")}, "the key-value cache is quantised"),
+    ],
+)
+async def test_what_stands_against_two_sets_of_weights_is_named(changed: dict[str, object], reason: str) -> None:
+    from services.rollout.vllm_staging import reason_against
+
+    plain = {"quant_config": None, "lora_config": None, "cache_config": SimpleNamespace(cache_dtype="auto")}
+    config = cast("VllmConfig", SimpleNamespace(**(plain | changed)))
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert reason in reason_against(model, config)
+    assert bool(reason_against(model, config)) == bool(reason)
+    model[0].absorbed = torch.ones(2)  # as latent attention does
+    assert reason_against(model, config)
 
 
 async def test_closing_ends_every_process(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hiper.config import RunConfig
-from hiper.errors import ConfigError
+from hiper.errors import ConfigError, RemoteError
 from hiper.vocabulary import PolicyVersion, StopReason
 from services.rollout import remote_engine
 from services.rollout.engine import EngineDead, RequestRefused, Sampling
@@ -22,13 +22,23 @@ SAMPLING = Sampling(1.0, 0.9, 8, 5)
 GOOD = {"model_config": {"logprobs_mode": "processed_logprobs"}, "scheduler_config": {"async_scheduling": False}}
 
 
+READY = ["hiper_stage", "hiper_staged"]
+PAUSED = ["/pause", "hiper_put_in_force", "/update_weight_version", "/resume"]
+
+
+def _step(path: str, body: dict[str, Any]) -> str:
+    return str(body["method"]) if path == "/collective_rpc" else path
+
+
 @dataclass
 class Stand:
-    """A server's answers by path; `refuse` maps a path to the statuses of its next answers."""
+    """A server's answers; `refuse` maps a path, or a method of the workers, to the statuses of its next answers."""
 
     label: str = "default"
     config: dict[str, Any] = field(default_factory=lambda: GOOD)
     refuse: dict[str, list[int]] = field(default_factory=dict)
+    workers: dict[str, str | None] = field(default_factory=lambda: {"hiper_stage": "", "hiper_staged": ""})
+    """What its workers return, by method."""
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=lambda: [7, 8])
     hold: asyncio.Event | None = None
@@ -39,10 +49,14 @@ class Stand:
     def paths(self) -> list[str]:
         return [path for path, _ in self.asked if path not in ("/health", "/server_info")]
 
+    def steps(self) -> list[str]:
+        """Paths, and for calls of the workers their methods."""
+        return [_step(path, body) for path, body in self.asked if path not in ("/health", "/server_info")]
+
     async def answer(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.asked.append((path, body))
-        if self.refuse.get(path):
-            return self.refuse[path].pop(0), {"error": "no"}
+        if waiting := self.refuse.get(_step(path, body)):
+            return waiting.pop(0), {"error": "no"}
         if path == "/inference/v1/generate":
             if self.hold is not None:
                 await self.hold.wait()
@@ -53,6 +67,8 @@ class Stand:
             return 200, {"choices": [choice | {"weight_versions": [span]}], "usage": usage}
         if path == "/update_weight_version":
             self.label = body["new_version"]
+        if path == "/collective_rpc":
+            return 200, {"results": [self.workers.get(body["method"])]}
         return 200, {"vllm_config": self.config}
 
 
@@ -109,15 +125,46 @@ async def test_an_update_goes_to_every_server_in_order(tmp_path: Path) -> None:
         await engine.start()
         await engine.load_weights(tmp_path, PolicyVersion(4))
         for stand in (one, two):
-            assert stand.paths() == ["/pause", "/collective_rpc", "/update_weight_version", "/resume"]
-            assert dict(stand.asked)["/collective_rpc"] == {"method": "hiper_reload_weights", "args": [str(tmp_path)]}
+            assert stand.steps() == READY + PAUSED
+            assert stand.asked[-6][1] == {"method": "hiper_stage", "args": [str(tmp_path)]}
         assert (await engine.generate([5], SAMPLING, "r")).version_end == engine.version == 4
 
 
-async def test_one_server_that_fails_an_update_is_named_and_nothing_is_generated(tmp_path: Path) -> None:
+async def test_a_model_that_cannot_have_two_sets_of_weights_is_loaded_in_the_pause(tmp_path: Path) -> None:
+    workers = {"hiper_stage": "the model is quantised"}
+    async with standing(Stand(workers=workers)) as stand, engine_on(stand) as engine:
+        await engine.start()
+        await engine.load_weights(tmp_path, PolicyVersion(4))
+    assert stand.steps() == ["hiper_stage", "/pause", "hiper_reload", "/update_weight_version", "/resume"]
+
+
+async def test_a_server_without_our_extension_reloads_by_itself(tmp_path: Path) -> None:
+    async with standing(Stand()) as stand, engine_on(stand, remote={"reload": "vllm"}) as engine:
+        await engine.start()
+        await engine.load_weights(tmp_path, PolicyVersion(4))
+    assert stand.steps() == ["/pause", "reload_weights", "/update_weight_version", "/resume"]
+    assert stand.asked[-3][1]["kwargs"] == {"weights_path": str(tmp_path)}
+
+
+@pytest.mark.parametrize("broken", ["refuses", "cannot read it"])
+async def test_a_version_that_one_server_does_not_get_ready_changes_nothing(tmp_path: Path, broken: str) -> None:
     async with standing(Stand()) as one, standing(Stand()) as two, engine_on(one, two) as engine:
         await engine.start()
-        two.refuse["/collective_rpc"] = [500]
+        if broken == "refuses":
+            two.refuse["hiper_stage"] = [500]
+        else:
+            two.workers["hiper_staged"] = "SafetensorError: torn"
+        told = f"{two.url} answers 500" if broken == "refuses" else "SafetensorError: torn"
+        with pytest.raises(RemoteError, match=rf"1 of 2 .*{told}"):
+            await engine.load_weights(tmp_path, PolicyVersion(1))
+        assert "/pause" not in one.paths() + two.paths()
+        assert (await engine.generate([5], SAMPLING, "r")).version_start < 1
+
+
+async def test_one_server_that_fails_in_the_pause_is_named_and_nothing_is_generated(tmp_path: Path) -> None:
+    async with standing(Stand()) as one, standing(Stand()) as two, engine_on(one, two) as engine:
+        await engine.start()
+        two.refuse["hiper_put_in_force"] = [500]
         with pytest.raises(RequestRefused, match=rf"1 of 2 .* {two.url} answers 500 to /collective_rpc"):
             await engine.load_weights(tmp_path, PolicyVersion(1))
         waiting = asyncio.create_task(engine.generate([5], SAMPLING, "r"))
@@ -141,7 +188,7 @@ async def test_a_server_with_older_weights_than_believed_gets_them_and_is_asked_
         await engine.load_weights(tmp_path, PolicyVersion(6))
         stand.label = "default"  # as after a restart
         assert (await engine.generate([5], SAMPLING, "r")).version_start == 6
-        assert stand.paths().count("/collective_rpc") == 2
+        assert stand.steps().count("hiper_put_in_force") == 2
 
 
 async def test_requests_spread_over_the_servers() -> None:
