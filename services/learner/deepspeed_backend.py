@@ -37,6 +37,9 @@ def connect(device: torch.device, settings: DeepspeedSettings) -> DistributedRan
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
+    if device.type == "cpu":
+        # DeepSpeed would compile collectives of its own here: a minute, or an end where there is no compiler.
+        deepspeed.ops.__compatible_ops__ = {}
     deepspeed.init_distributed(
         "nccl" if device.type == "cuda" else "gloo",
         auto_mpi_discovery=False,

@@ -1,4 +1,7 @@
-"""One rank of a learner: `torchrun deepspeed_worker.py TASK.json`. The task says where to begin, how far to go."""
+"""One rank of a learner: `torchrun deepspeed_worker.py TASKS.json`. A task says where to begin and how far to go.
+
+A start takes far longer than updates of so small a model, so one start does many tasks, each with trainers of its own.
+"""
 
 import json
 import sys
@@ -50,18 +53,18 @@ def train(trainer: Trainer, task: dict) -> dict:
 
 def main() -> None:
     torch.set_num_threads(1)
-    task = json.loads(Path(sys.argv[1]).read_text())
-    settings = LearnerSettings.model_validate(task["settings"])
-    assert settings.backend.name == "deepspeed"
-    ranks = connect(torch.device("cpu"), settings.backend)
-    crew = Crew(ranks)
-    if ranks.index:
-        FollowingTrainer(models(settings), settings, 3, ranks, crew=crew).follow()
-        return
-    trainer = LeadingTrainer(models(settings), settings, 3, ranks, crew=crew)
-    with trainer.leading():
-        outcome = train(trainer, task)
-    Path(task["outcome"]).write_text(json.dumps(outcome))
+    tasks = json.loads(Path(sys.argv[1]).read_text())
+    ranks = None
+    for task in tasks:
+        settings = LearnerSettings.model_validate(task["settings"])
+        assert settings.backend.name == "deepspeed"
+        ranks = ranks or connect(torch.device("cpu"), settings.backend)
+        kind = FollowingTrainer if ranks.index else LeadingTrainer
+        trainer = kind(models(settings), settings, 3, ranks, crew=Crew(ranks))
+        if not trainer.follow():
+            with trainer.leading():
+                outcome = train(trainer, task)
+            Path(task["outcome"]).write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from learner_world import DEADLINE_S, World
@@ -24,19 +24,16 @@ sys.exit(run_service(service, main, config=Path(config), run_dir=Path(run_dir), 
 
 
 class Process:
-    """A service as a process of its own, or as several that `launcher` starts: a module of Python and its arguments."""
+    """A service as a process of its own."""
 
-    def __init__(self, world: World, service: str, launcher: Sequence[str] = (), **environment: str) -> None:
+    def __init__(self, world: World, service: str, **environment: str) -> None:
         config = world.directory / "run.yaml"
         config.write_text(json.dumps(world.tree))
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
         self._log = world.directory / f"{service}.log"
         with self._log.open("ab") as log:
-            program = ["-c", _PROGRAM, service, str(config), str(world.directory)]
-            if launcher:
-                options = ["--config", str(config), "--run-dir", str(world.directory)]
-                program = ["-m", *launcher, "-m", "hiper", service, *options]
-            self._popen = subprocess.Popen([sys.executable, *program], env=variables, stderr=log)
+            command = [sys.executable, "-c", _PROGRAM, service, str(config), str(world.directory)]
+            self._popen = subprocess.Popen(command, env=variables, stderr=log)
 
     def send(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
@@ -44,8 +41,8 @@ class Process:
     def log(self) -> str:
         return self._log.read_text()
 
-    async def ends(self, within_s: float = DEADLINE_S) -> int:
-        return await asyncio.to_thread(self._popen.wait, within_s)
+    async def ends(self) -> int:
+        return await asyncio.to_thread(self._popen.wait, DEADLINE_S)
 
     def kill(self) -> None:
         self._popen.kill()
@@ -53,17 +50,16 @@ class Process:
 
 
 @contextmanager
-def processes(world: World) -> Iterator[Callable[..., Process]]:
+def processes(world: World) -> Iterator[Callable[[], Process]]:
     """An env server, and a way to start learners that find it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     started = [Process(world, "env_server", HIPER_GRPC_ADDRESS=address)]
 
-    def learner(launcher: Sequence[str] = (), **environment: str) -> Process:
+    def learner() -> Process:
         url = world.running.launch.url.get_secret_value()
-        reached = {"HIPER_BROKER__URL": url, "HIPER_ENV__ADDRESSES": json.dumps([address])}
-        started.append(Process(world, "learner", launcher, **reached, **environment))
+        started.append(Process(world, "learner", HIPER_BROKER__URL=url, HIPER_ENV__ADDRESSES=json.dumps([address])))
         return started[-1]
 
     try:

@@ -200,9 +200,9 @@ class World:
             player.cancel()
             await asyncio.gather(player, return_exceptions=True)
 
-    async def plays(self, batch_id: str, within_s: float = DEADLINE_S) -> None:
+    async def plays(self, batch_id: str) -> None:
         """Wait until an episode of the batch was played."""
-        await eventually(lambda: any(batch_id in trajectory for trajectory in self.played), within_s)
+        await eventually(lambda: any(batch_id in trajectory for trajectory in self.played))
 
     async def state(self) -> PipelineState:
         """The pipeline now; the conservation law holds at every instant."""
@@ -228,8 +228,8 @@ class Learner:
         return [p.detach() for part in self.trainer.trained.values() for p in part.model.parameters()]
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = DEADLINE_S) -> None:
-    give_up = time.monotonic() + within_s
+async def eventually(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < give_up, "the condition did not come true in time"
         await asyncio.sleep(0.02)
