@@ -4,8 +4,8 @@
 
 It needs root, and Docker with Compose (Debian: docker.io docker-compose debootstrap). Where dockerd does not run it is
 started, and stopped at the end. Where no registry can be reached, the base image is made by debootstrap, Prometheus
-comes from Debian, and Grafana is left out; what pip takes from folders of this machine is served to the builds over
-loopback. The standard library is enough.
+comes from Debian, a script takes Jaeger's part, and Grafana is left out; what pip takes from folders of this machine is
+served to the builds over loopback. The standard library is enough.
 
 Exit code 0: everything held; 1: something did not; 3: no container engine can run here.
 """
@@ -20,7 +20,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from containers import (
     OFFLINE_BASE,
@@ -39,7 +40,10 @@ from containers import (
 
 PROJECT = "hiper-smoke"
 FILES = ("docker-compose.yml", "tests/compose/smoke.yml")
+OFFLINE_FILE = "tests/compose/offline.yml"
 VERSIONS = 3
+STAGES = frozenset({"env_server", "rollout", "reward", "hae", "learner"})
+CONTROL, PROMETHEUS, JAEGER = (f"http://127.0.0.1:{port}" for port in (8090, 9090, 16686))
 LIMITS_MB = {"hiper": 300, "hiper-control": 350, "hiper-broker": 300}
 """Largest sizes of images, in 10^6 bytes as `docker images` counts."""
 VERSIONS_S, HEALTHY_S = 1800.0, 400.0
@@ -49,9 +53,9 @@ NOT_SERVICES = frozenset({"init", "warmstart", "smoke", "rollout-gpu", "learner-
 class Compose:
     """The project of this script."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, files: Sequence[str], environment: dict[str, str]) -> None:
         tool = ["docker", "compose"] if answers("docker", "compose", "version") else ["docker-compose"]
-        files = [word for name in FILES for word in ("--file", name)]
+        files = [word for name in files for word in ("--file", name)]
         self._command = [*tool, *files, "--project-name", PROJECT]
         self._environment = {**os.environ, **environment}
 
@@ -112,14 +116,41 @@ def kill(compose: Compose, service: str) -> None:
     say(f"  {service}: killed, healthy again after {took:.0f} s")
 
 
+def asked(url: str, token: str = "") -> Any:
+    """GET something; the JSON of the answer."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
 def targets_up() -> bool:
     """Whether Prometheus scrapes every service."""
-    with urllib.request.urlopen("http://127.0.0.1:9090/api/v1/targets?state=active", timeout=10) as reply:
-        targets = json.load(reply)["data"]["activeTargets"]
+    targets = asked(f"{PROMETHEUS}/api/v1/targets?state=active")["data"]["activeTargets"]
     components = {target["labels"]["component"] for target in targets if target["health"] == "up"}
-    return components == {"env_server", "rollout", "reward", "hae", "learner", "control"} and all(
-        target["health"] == "up" for target in targets
-    )
+    return components == STAGES | {"control"} and all(target["health"] == "up" for target in targets)
+
+
+def traced() -> bool:
+    """Whether Jaeger shows a trace over every stage."""
+    return any(map(connected, asked(f"{JAEGER}/api/traces?service=learner&limit=200")["data"]))
+
+
+def connected(trace: Mapping[str, Any]) -> bool:
+    """Whether a trace leads from its root over every stage to a step of the learner."""
+    spans = trace["spans"]
+    makers = {trace["processes"][span["processID"]]["serviceName"] for span in spans}
+    above = {one["spanID"] for span in spans for one in span["references"] if one["refType"] == "CHILD_OF"}
+    whole = above <= {span["spanID"] for span in spans}
+    return whole and makers == STAGES and any(span["operationName"] == "learner.step" for span in spans)
+
+
+def controlled(compose: Compose) -> bool:
+    """Whether control sees every service ready."""
+    token = compose("exec", "-T", "control", "cat", "/etc/hiper/secrets/control").strip()
+    services = asked(f"{CONTROL}/api/v1/services", token)
+    listed = {service["service"] for service in services}
+    hosts = {"env-alfworld", "env-webshop", "rollout", "reward", "hae", "learner", "control"}
+    return listed == hosts and all(service["ready"] == service["wanted"] for service in services)
 
 
 def exercise(compose: Compose, services: Sequence[str]) -> None:
@@ -127,14 +158,16 @@ def exercise(compose: Compose, services: Sequence[str]) -> None:
     started = time.monotonic()
     compose("up", "--detach", *services, seconds=1800)
     say(f"up after {time.monotonic() - started:.0f} s")
+    for service in services:
+        wait_until(f"{service} healthy", functools.partial(compose.healthy, service), HEALTHY_S)
+    say(f"healthy {time.monotonic() - started:.0f} s after `up`: {', '.join(services)}")
     compose.versions(VERSIONS, VERSIONS_S)
     say(f"{VERSIONS} policy versions {time.monotonic() - started:.0f} s after `up`")
-    running = [service for service in services if compose.state(service)["Running"]]
-    for service in running:
-        wait_until(f"{service} healthy", functools.partial(compose.healthy, service), HEALTHY_S)
     wait_until("every target scraped", targets_up, 120)
-    say(f"healthy: {', '.join(running)}; every target is scraped")
-    for service in running:
+    wait_until("a trace over every stage", traced, 120)
+    wait_until("every service ready in control's eyes", functools.partial(controlled, compose), 60)
+    say("every target is scraped, a trace leads over every stage, control sees every service")
+    for service in services:
         kill(compose, service)
     compose.versions(compose.version() + 2, VERSIONS_S)
     say("the run went on after every kill")
@@ -146,7 +179,7 @@ def settings(sources: dict[str, str]) -> dict[str, str]:
     base = re.search(r"^BASE_IMAGE=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE)
     if base and answers("timeout", "50", "docker", "pull", "--quiet", base[1]):
         return chosen
-    say("no registry answers: base image by debootstrap, Prometheus from Debian, no Grafana")
+    say("no registry answers: base image by debootstrap, Prometheus from Debian, a script as Jaeger, no Grafana")
     offline_images()
     # BuildKit would ask a registry for the base image.
     own = {"BASE_IMAGE": OFFLINE_BASE, "PROMETHEUS_IMAGE": OFFLINE_PROMETHEUS, "DOCKER_BUILDKIT": "0"}
@@ -180,8 +213,9 @@ def main() -> int:
     try:
         with engine(), package_sources() as sources:
             chosen = settings(sources)
-            without = frozenset({"grafana"} if "BUILD_NETWORK" in chosen else ())
-            smoke(Compose(chosen), without=without, keep_images=keep_images)
+            offline = "BUILD_NETWORK" in chosen
+            compose = Compose((*FILES, OFFLINE_FILE) if offline else FILES, chosen)
+            smoke(compose, without=frozenset({"grafana"} if offline else ()), keep_images=keep_images)
     except NoEngineError as error:
         print(f"compose_smoke: no container engine can run here: {error}", file=sys.stderr)
         return 3

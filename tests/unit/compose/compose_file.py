@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = ("init", "warmstart", "smoke")
 """Services that do one thing and end."""
-FOREIGN = ("prometheus", "grafana")
+FOREIGN = ("prometheus", "grafana", "jaeger")
 """Services that run somebody else's image."""
 
 

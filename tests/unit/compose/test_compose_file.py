@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import typer.main
@@ -17,6 +18,7 @@ from hiper.config import load_config
 from hiper.metrics.catalogue import CATALOGUE
 from hiper.streams.acl import USERS
 from hiper.supervisor.table import BROKER_URL, SERVICES, ServiceSpec
+from services.control.watching import SERVICES_VARIABLE, WatchedServices
 
 COMMAND_LINE = typer.main.get_command(app)
 TABLE_NAMES = {"env_server": ["env-alfworld", "env-webshop"], "rollout": ["rollout", "rollout-gpu"]}
@@ -66,7 +68,7 @@ def test_variables_are_settings_of_the_run_file(service: Service) -> None:
 def test_a_run_on_a_gpu_with_real_games_is_a_matter_of_variables() -> None:
     chosen = {"RECIPE": "alfworld-qwen2.5-1.5b", "GAMES": "/srv/games", "GAMES_PATH": "/games/json_2.1.1"}
     for name, service in services(**chosen).items():
-        if "--config" not in service.command or service.tree.get("profiles") == ["cpu"]:
+        if not service.is_hiper or service.tree.get("profiles") == ["cpu"]:
             continue
         run_file = service.command[service.command.index("--config") + 1].replace("/opt/hiper", str(ROOT))
         settings = load_config(Path(run_file), environment=service.environment)
@@ -132,7 +134,7 @@ def test_what_ends_well_stays_ended_and_what_dies_comes_back(service: Service) -
 
 def test_ports_are_open_to_this_machine_only() -> None:
     published = {name: service.tree["ports"] for name, service in EVERY.items() if "ports" in service.tree}
-    assert published.keys() == {"control", "prometheus", "grafana"}
+    assert published.keys() == {"control", *FOREIGN}
     for (port,) in published.values():
         assert port.startswith("127.0.0.1:")
 
@@ -140,7 +142,7 @@ def test_ports_are_open_to_this_machine_only() -> None:
 def test_only_what_has_a_port_or_downloads_a_model_has_a_way_out() -> None:
     assert compose()["networks"]["inside"] == {"internal": True}
     out = {name for name, service in EVERY.items() if "outside" in service.tree["networks"]}
-    assert out == {"control", "prometheus", "grafana", "rollout-gpu", "learner-gpu"}
+    assert out == {"control", *FOREIGN, "rollout-gpu", "learner-gpu"}
     assert all("inside" in service.tree["networks"] for service in EVERY.values())
 
 
@@ -229,6 +231,38 @@ def test_prometheus_scrapes_every_service_where_it_listens() -> None:
     assert components == {spec.name for spec in SERVICES}, "as everywhere, not as the containers are called"
 
 
+def test_control_watches_what_prometheus_scrapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = EVERY["control"].environment[SERVICES_VARIABLE]
+    assert set(listed.split(",")) == {f"{name}:8080" for name in FOUND}
+    monkeypatch.setenv(SERVICES_VARIABLE, listed)
+    assert WatchedServices.from_environment() is not None
+
+
+@pytest.mark.parametrize("name", sorted(LISTENING))
+def test_a_service_exports_its_spans_where_the_environment_says(name: str) -> None:
+    """The standard's variables, the same ones that the chart sets, as .env or the shell has them."""
+    chart = (ROOT / "deploy/helm/templates/_tracing.tpl").read_text()
+    standard = dict.fromkeys(re.findall(r"name: (OTEL_\w+)", chart))
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in standard
+    given = EVERY[name].environment
+    assert {variable: given[variable] for variable in given if variable.startswith("OTEL_")} == standard
+
+
+def test_jaeger_takes_the_spans_and_keeps_only_so_many() -> None:
+    collector = urlsplit(defaults()["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    settings = yaml.safe_load((ROOT / "deploy/jaeger/jaeger.yaml").read_text())
+    assert EVERY[str(collector.hostname)].mounts[EVERY["jaeger"].command[-1]] == ("./deploy/jaeger/jaeger.yaml", "ro")
+    assert settings["receivers"]["otlp"]["protocols"]["grpc"] == {"endpoint": f"0.0.0.0:{collector.port}"}
+    (pipeline,) = settings["service"]["pipelines"].values()
+    for part in ("receivers", "processors", "exporters"):
+        assert set(pipeline[part]) == settings[part].keys()
+    assert set(settings["service"]["extensions"]) == settings["extensions"].keys()
+    (kept,) = settings["extensions"]["jaeger_storage"]["backends"]
+    assert settings["extensions"]["jaeger_storage"]["backends"][kept]["memory"]["max_traces"] <= 10_000
+    assert settings["extensions"]["jaeger_query"]["storage"]["traces"] == kept
+    assert settings["exporters"]["jaeger_storage_exporter"]["trace_storage"] == kept
+
+
 def test_grafana_shows_the_dashboards_of_the_repository() -> None:
     mounts = EVERY["grafana"].mounts
     (provider,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/hiper.yml").read_text())["providers"]
@@ -255,6 +289,15 @@ def test_the_smoke_service_waits_for_a_metric_that_exists() -> None:
     assert "hiper_learner_policy_version" in script
     assert "learner_policy_version" in CATALOGUE
     assert EVERY["smoke"].command == ["3"]
+
+
+def test_what_takes_jaegers_part_listens_where_jaeger_would() -> None:
+    over = yaml.safe_load((ROOT / "tests/compose/offline.yml").read_text())["services"]
+    assert over.keys() == {"jaeger"}
+    collector = urlsplit(defaults()["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    page = EVERY["jaeger"].tree["ports"][0].rpartition(":")[2]
+    assert over["jaeger"]["command"] == [str(collector.port), page]
+    assert over["jaeger"]["healthcheck"]["test"][-1] == page
 
 
 def test_the_override_of_the_smoke_run_gives_its_settings_to_every_service() -> None:
