@@ -114,10 +114,15 @@ def chart() -> "helm.Chart":
 @functools.cache
 def _render(values: str, release: str, namespace: str) -> Rendered:
     texts = chart().render(json.loads(values), name=release, namespace=namespace)
-    manifests = "\n---\n".join(text for path, text in sorted(texts.items()) if path.endswith(".yaml"))
-    objects = yaml.load_all(manifests, _LOADER)
+    objects = (item for path, text in sorted(texts.items()) if path.endswith(".yaml") for item in _objects(text))
     notes = next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
-    return Rendered(tuple(item for item in objects if item), notes)
+    return Rendered(tuple(objects), notes)
+
+
+@functools.cache
+def _objects(manifest: str) -> tuple[Tree, ...]:
+    """Most values change few of the manifests, and parsing takes as long as rendering."""
+    return tuple(item for item in yaml.load_all(manifest, _LOADER) if item)
 
 
 def render(values: Mapping[str, Any] | None = None, release: str = RELEASE, namespace: str = NAMESPACE) -> Rendered:
