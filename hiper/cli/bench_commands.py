@@ -20,6 +20,10 @@ _BENCHMARKS = {
         "services.learner.bench",
         "The update on packed rows beside padded ones; memory of the log-probability step.",
     ),
+    "loop": (
+        "hiper.bench.loop",
+        "Policy updates an hour of whole runs: rollout and learner at once, beside one waiting for the other.",
+    ),
     "rollout": (
         "services.rollout.bench",
         "Continuous episodes beside a lock-step driver and bare vLLM, on the same engine and episodes.",

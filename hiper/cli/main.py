@@ -17,6 +17,7 @@ from hiper.cli import (
     data_commands,
     dlq_commands,
     env_commands,
+    eval_command,
     export_command,
     hae_commands,
     init_command,
@@ -43,6 +44,7 @@ app = typer.Typer(
 run_commands.add_to(app)
 service_commands.add_to(app)
 chaos_commands.add_to(app)
+app.command("eval")(eval_command.evaluate)
 app.command()(export_command.export)
 app.command()(init_command.init)
 app.add_typer(bench_commands.app, name="bench")

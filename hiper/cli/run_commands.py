@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from hiper.cli.output import Format, FormatOption, emit, message
+from hiper.cli.packages import packages_for
 from hiper.cli.recipes import find_recipe
 from hiper.errors import ConfigError, DataError, ExitCode, HiperError
 
@@ -106,10 +107,8 @@ def warmstart(
 
     logs.configure("warmstart")
     settings = load_config(find_recipe(config), overrides=collect_overrides(overrides, data, seed, None))
-    try:
+    with packages_for("the warm start", "learner"):
         from services.learner.warmstart import run_warmstart
-    except ImportError as error:
-        raise HiperError(f"the warm start needs {error.name}", "pip install 'hiper-rl[learner]'") from error
     run_warmstart(settings, output)
 
 

@@ -2,13 +2,15 @@
 
 import os
 import socket
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hiper.errors import DependencyError, ExitCode
+from hiper.cli.packages import packages_for
+from hiper.errors import ExitCode
 
 __all__ = ["add_to", "name_here", "run"]
 
@@ -17,6 +19,9 @@ RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
 Name = Annotated[
     str | None,
     typer.Option("--name", help="Name of this process, stable over restarts. Default: the service's and the host's."),
+]
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, help="Ranks on this machine; several need learner.backend deepspeed.")
 ]
 
 
@@ -36,15 +41,26 @@ def reward(config: Config, run_dir: RunDir, name: Name = None) -> None:
     run("reward", config, run_dir, name)
 
 
-def learner(config: Config, run_dir: RunDir, name: Name = None) -> None:
-    """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r.
+def learner(config: Config, run_dir: RunDir, name: Name = None, processes: Processes = 1) -> None:
+    """Update the policy. Example: hiper learner --config runs/r/config.json --run-dir runs/r --processes 8.
 
-    Several processes: torchrun --nproc-per-node 8 -m hiper learner ..., with learner.backend deepspeed.
+    On several machines: torchrun --nnodes 2 --nproc-per-node 8 -m hiper learner ...
     """
+    if processes > 1:
+        raise typer.Exit(_ranks(config, run_dir, name, processes))
     if os.environ.get("RANK", "0") != "0":
         # Rank 0 answers for all: the others must not want its address.
         os.environ.pop("HIPER_HTTP_ADDRESS", None)
     run("learner", config, run_dir, name)
+
+
+def _ranks(config: Path, run_dir: Path, name: str | None, processes: int) -> int:
+    from hiper.supervisor.children import tied
+
+    with packages_for("a learner of several processes", "learner,deepspeed"):
+        from services.learner.launcher import launch
+    options = ("--config", str(config), "--run-dir", str(run_dir), "--name", name or name_here("learner"))
+    return launch(tied((sys.executable, "-P", "-m", "hiper", "learner", *options)), processes)
 
 
 def control(config: Config, run_dir: RunDir, name: Name = None) -> None:
@@ -61,13 +77,7 @@ def run(service: str, config: Path, run_dir: Path, name: str | None) -> None:
     """Run one service to its end and exit with its code."""
     from hiper.service import run_service
 
-    try:
+    with packages_for(f"the {service} service", "learner,serve"):
         main = import_module(f"services.{service}.app").main
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("hiper", "services"):
-            raise
-        raise DependencyError(
-            f"the {service} service needs the package {error.name}", "pip install 'hiper-rl[learner,serve]'"
-        ) from error
     code = run_service(service, main, config=config, run_dir=run_dir, name=name or name_here(service))
     raise typer.Exit(code if code else int(ExitCode.OK))

@@ -15,12 +15,11 @@ from typing import Any
 from hiper import __version__
 from hiper.durable import replace_directory, write_bytes, write_json
 from hiper.errors import DataError
+from hiper.report.checkpoint import SETTINGS, chosen_version
 from hiper.report.files import RunFiles, Tree
 from hiper.weights.manifest import MANIFEST, Manifest, verify, version_directory
 
 __all__ = ["Exported", "export_model", "model_card"]
-
-_SETTINGS = "hiper_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,7 @@ def export_model(run_dir: Path, output: Path, version: int | None = None) -> Exp
     Raises `DataError` if the run has no such version, or if there is something at `output`; `IntegrityError` for
     damaged weights.
     """
-    versions = sorted(int(folder.name[1:]) for folder in (run_dir / "weights").glob("v[0-9]*") if folder.is_dir())
-    if not versions:
-        raise DataError(f"{run_dir} holds no published weights", "give the folder of a run")
-    chosen = versions[-1] if version is None else version
-    if chosen not in versions:
-        known = ", ".join(map(str, versions))
-        raise DataError(f"version {chosen} is not on disk", f"there are {known}; learner.keep_weights keeps more")
+    chosen = chosen_version(run_dir, version)
     if output.exists():
         raise DataError(f"{output} exists already", "name a folder that does not exist")
     source = version_directory(run_dir / "weights", chosen)
@@ -56,7 +49,7 @@ def export_model(run_dir: Path, output: Path, version: int | None = None) -> Exp
     temporary.mkdir(parents=True)
     try:
         shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
-        write_json(temporary / _SETTINGS, files.tree("config.json"))
+        write_json(temporary / SETTINGS, files.tree("config.json"))
         write_bytes(temporary / "README.md", model_card(files, manifest).encode())
         replace_directory(temporary, output)
     finally:
@@ -79,7 +72,7 @@ def model_card(files: RunFiles, manifest: Manifest) -> str:
         "episodes per batch": _product(config, "tasks_per_batch", "samples_per_task"),
         "seed": config.get("seed", ""),
         "prompt": _at(config, "rollout", "prompt", "style"),
-        "settings": f"`{_SETTINGS}`",
+        "settings": f"`{SETTINGS}`",
         "manifest sha256": f"`{manifest.sha256}`",
         "made with": f"hiper {__version__}",
     }

@@ -2,7 +2,7 @@
 
 from hiper.config import RunConfig
 from hiper.plan_execute import make_builder
-from services.rollout.engine import Engine
+from services.rollout.engine import Engine, Generator
 from services.rollout.episode import EpisodePlayer
 from services.rollout.ports import Environment
 from services.rollout.random_engine import RandomEngine
@@ -24,7 +24,7 @@ def make_engine(config: RunConfig) -> Engine:
             return VllmEngine(config)
 
 
-def make_player(config: RunConfig, engine: Engine, env: Environment, name: str) -> EpisodePlayer:
+def make_player(config: RunConfig, engine: Generator, env: Environment, name: str) -> EpisodePlayer:
     """A player of episodes with prompts of `rollout.prompt`; `name` is written into what it plays."""
     settings = config.rollout
     builder = make_builder(settings.prompt, config.env.name)
