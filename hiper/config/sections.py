@@ -218,7 +218,8 @@ class SupervisorSettings(Section):
     """How `hiper up` runs the services on one machine."""
 
     scale: dict[str, Positive] = Field(default_factory=dict)
-    """Processes per service, e.g. `{rollout: 2}`."""
+    """Processes per service, e.g. `{rollout: 2}`; those of the learner are its ranks and need `learner.backend`
+    deepspeed."""
     cores: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
     """Cores the processes of a service, and all they start, may use, e.g. `{learner: [1], broker: [0]}`; a service that
     is not named may use every core. Linux only."""

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from hiper.config import RunConfig
 from hiper.config.load import PREFIX, RESERVED
-from hiper.errors import ConfigError
+from hiper.errors import ConfigError, DependencyError
 from hiper.ports import PortBook
 from hiper.supervisor.probe import Probe, ready_probe
 from hiper.supervisor.table import BROKER, BROKER_URL, CONTROL_ADDRESS, SERVICES, WARMSTART, Ending, ServiceSpec, layers
@@ -70,8 +71,9 @@ class BrokerPlace:
 
 
 def process_names(service: ServiceSpec, scale: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the stable names of a service's processes, e.g. `rollout-0`, `rollout-1`."""
-    return tuple(f"{service.name}-{index}" for index in range(scale.get(service.name, service.count)))
+    """Return the stable names of a service's processes, e.g. `rollout-0`, `rollout-1`; ranks are one."""
+    count = 1 if service.ranks else scale.get(service.name, service.count)
+    return tuple(f"{service.name}-{index}" for index in range(count))
 
 
 def wished_scale(scale: Mapping[str, int], wishes: Mapping[str, int]) -> dict[str, int]:
@@ -94,9 +96,10 @@ def child_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortBook) -> tuple[ProcessPlan, ...]:
     """Plan every process of a run. Raises `ConfigError` for a scale of an unknown or single service, and for cores this
-    process may not use."""
+    process may not use; `DependencyError` for a learner whose backend is not installed."""
     scale = config.supervisor.scale
     _check_scale(scale)
+    _check_backend(config)
     _check_cores(config.supervisor.cores)
     inherited = child_environment(os.environ)
     announced = {BROKER_URL: broker.url, **_addresses(scale, ports)}
@@ -120,9 +123,15 @@ def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortB
         requires = tuple(name for row in spec.requires for name in present.get(row, ()))
         given = {name: announced[name] for name in spec.reads}
         for name in process_names(spec, scale):
-            plans.append(_service(spec, name, run_dir, ports, {**inherited, **given}, requires))
+            plans.append(_service(_with_ranks(spec, scale), name, run_dir, ports, {**inherited, **given}, requires))
     layers({plan.name: plan.requires for plan in plans})
     return tuple(plans)
+
+
+def _with_ranks(spec: ServiceSpec, scale: Mapping[str, int]) -> ServiceSpec:
+    """Tell the command of a service of several ranks how many they are."""
+    count = scale.get(spec.name, 1)
+    return replace(spec, command=(*spec.command, "--processes", str(count))) if spec.ranks and count > 1 else spec
 
 
 def _service(
@@ -185,8 +194,21 @@ def _check_scale(scale: Mapping[str, int]) -> None:
     for name, count in scale.items():
         if name not in known:
             raise ConfigError(f"supervisor.scale: there is no service '{name}'", f"use one of {', '.join(known)}")
-        if count > 1 and not known[name].scalable:
+        if count > 1 and not (known[name].scalable or known[name].ranks):
             raise ConfigError(f"supervisor.scale: a run has one {name}, not {count}", f"leave {name} out of --scale")
+
+
+def _check_backend(config: RunConfig) -> None:
+    backend, processes = config.learner.backend.name, config.supervisor.scale.get("learner", 1)
+    if backend == "torch" and processes > 1:
+        raise ConfigError(
+            f"supervisor.scale: a learner of {processes} processes needs another learner.backend than 'torch'",
+            "set learner.backend.name to deepspeed",
+        )
+    if backend == "deepspeed" and find_spec("deepspeed") is None:
+        raise DependencyError(
+            "learner.backend 'deepspeed' needs the package deepspeed", "pip install 'hiper-rl[learner,deepspeed]'"
+        )
 
 
 def _hiper(command: Sequence[str]) -> tuple[str, ...]:

@@ -70,6 +70,8 @@ class ServiceSpec:
     """Path that answers 200 once it can serve."""
     scalable: bool = True
     """More than one process may run."""
+    ranks: bool = False
+    """Or else several may run as the ranks of one, which have its name, address and log."""
     ending: Ending = field(default=Ending.NEVER)
     broker_user: str = ""
     """User it logs in to the broker as; empty = its own name."""
@@ -97,6 +99,7 @@ SERVICES: tuple[ServiceSpec, ...] = (
         reads=(BROKER_URL, "HIPER_ENV__ADDRESSES"),
         port=Port({"HIPER_LEARNER__CRITIC_PORT": "{port}"}, "HIPER_HAE__CRITIC_ADDRESS"),
         scalable=False,
+        ranks=True,
         ending=Ending.RUN,
     ),
     ServiceSpec(
