@@ -1,8 +1,8 @@
-"""Several processes of one learner on this machine, under torch's elastic agent: `torchrun --standalone` for a supervisor.
+"""Several processes of one learner on this machine, under torch's elastic agent: what `torchrun --standalone` starts.
 
-It ends with the exit code of the rank that failed first, where torchrun always ends with 1. Asked to stop, it asks every rank
-and waits for as long as whoever asked waits for it, where torchrun kills after 30 s; asked again, it ends at once. Ranks lead
-sessions of their own, out of reach of a signal to its group, so the command should be tied to this process.
+It ends with the exit code of the rank that failed first, where torchrun always ends with 1. Asked to stop, it asks
+every rank and waits as long as whoever asked waits for it, where torchrun kills after 30 s; asked again, it ends at
+once. Ranks lead sessions of their own, out of reach of a signal to its group: the command should be tied to it.
 """
 
 import os
