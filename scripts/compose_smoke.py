@@ -41,8 +41,11 @@ from containers import (
 PROJECT = "hiper-smoke"
 FILES = ("docker-compose.yml", "tests/compose/smoke.yml")
 OFFLINE_FILE = "tests/compose/offline.yml"
+TAG = "smoke"
+MADE = f"--filter=reference=hiper*:{TAG}"
 VERSIONS = 3
 STAGES = frozenset({"env_server", "rollout", "reward", "hae", "learner"})
+HOSTS = ("env-alfworld", "env-webshop", "rollout", "reward", "hae", "learner", "control")
 CONTROL, PROMETHEUS, JAEGER = (f"http://127.0.0.1:{port}" for port in (8090, 9090, 16686))
 LIMITS_MB = {"hiper": 300, "hiper-control": 350, "hiper-broker": 300}
 """Largest sizes of images, in 10^6 bytes as `docker images` counts."""
@@ -119,8 +122,11 @@ def kill(compose: Compose, service: str) -> None:
 def asked(url: str, token: str = "") -> Any:
     """GET something; the JSON of the answer."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        return json.load(reply)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.load(reply)
+    except OSError as error:
+        raise BrokenError(f"{url}: {error}") from error
 
 
 def targets_up() -> bool:
@@ -144,13 +150,22 @@ def connected(trace: Mapping[str, Any]) -> bool:
     return whole and makers == STAGES and any(span["operationName"] == "learner.step" for span in spans)
 
 
-def controlled(compose: Compose) -> bool:
-    """Whether control sees every service ready."""
+def control(compose: Compose, path: str) -> Any:
+    """Ask control."""
     token = compose("exec", "-T", "control", "cat", "/etc/hiper/secrets/control").strip()
-    services = asked(f"{CONTROL}/api/v1/services", token)
-    listed = {service["service"] for service in services}
-    hosts = {"env-alfworld", "env-webshop", "rollout", "reward", "hae", "learner", "control"}
-    return listed == hosts and all(service["ready"] == service["wanted"] for service in services)
+    return asked(f"{CONTROL}/api/v1/{path}", token)
+
+
+def ready(compose: Compose) -> dict[str, tuple[int, int]]:
+    """In control's eyes, how many containers of each service are ready, and of how many."""
+    return {one["service"]: (one["ready"], one["wanted"]) for one in control(compose, "services")}
+
+
+def scale(compose: Compose) -> None:
+    """Start a second rollout."""
+    compose("up", "--detach", "--no-deps", "--no-recreate", "--scale", "rollout=2", "rollout", seconds=300)
+    took = wait_until("a second rollout", lambda: ready(compose)["rollout"] == (2, 2), HEALTHY_S)
+    say(f"a second rollout is ready after {took:.0f} s")
 
 
 def exercise(compose: Compose, services: Sequence[str]) -> None:
@@ -165,17 +180,22 @@ def exercise(compose: Compose, services: Sequence[str]) -> None:
     say(f"{VERSIONS} policy versions {time.monotonic() - started:.0f} s after `up`")
     wait_until("every target scraped", targets_up, 120)
     wait_until("a trace over every stage", traced, 120)
-    wait_until("every service ready in control's eyes", functools.partial(controlled, compose), 60)
+    wait_until("every service ready in control's eyes", lambda: ready(compose) == dict.fromkeys(HOSTS, (1, 1)), 60)
     say("every target is scraped, a trace leads over every stage, control sees every service")
     for service in services:
         kill(compose, service)
     compose.versions(compose.version() + 2, VERSIONS_S)
-    say("the run went on after every kill")
+    scale(compose)
+    compose.versions(compose.version() + 2, VERSIONS_S)
+    pipeline = control(compose, "run/pipeline")
+    if pipeline["conservation_gap"] or pipeline["dead_letters"]:
+        raise BrokenError(f"not every trajectory is accounted for: {pipeline}")
+    say(f"the run went on; of {pipeline['published']} trajectories none is lost, doubled or among the dead letters")
 
 
 def settings(sources: dict[str, str]) -> dict[str, str]:
     """Variables of docker-compose.yml: as in .env where a registry answers, else with images made here."""
-    chosen = {**sources, "COMPOSE_PROFILES": "cpu,observability", "IMAGE_TAG": "smoke"}
+    chosen = {**sources, "COMPOSE_PROFILES": "cpu,observability", "IMAGE_TAG": TAG}
     base = re.search(r"^BASE_IMAGE=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE)
     if base and answers("timeout", "50", "docker", "pull", "--quiet", base[1]):
         return chosen
@@ -196,12 +216,15 @@ def smoke(compose: Compose, *, without: frozenset[str], keep_images: bool) -> No
         print(compose("logs", "--tail", "60", check=False))
         raise
     finally:
-        images = () if keep_images else ("--rmi", "local")
-        compose("down", "--volumes", "--remove-orphans", *images, seconds=300)
-    left = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
-    if left:
-        raise BrokenError(f"containers are left: {left}")
-    say("down, nothing left")
+        compose("down", "--volumes", "--remove-orphans", seconds=300)
+        # Compose's own --rmi takes all of them, pulled ones too, or none that has a name.
+        if not keep_images and (made := run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", MADE).split()):
+            run("docker", "image", "rm", *made)
+    mark = ("--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+    for things in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
+        if left := run("docker", *things, *mark).split():
+            raise BrokenError(f"docker {' '.join(things)}: {', '.join(left)} left")
+    say("down, no container, volume or network left")
 
 
 def main() -> int:
