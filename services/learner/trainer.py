@@ -106,7 +106,8 @@ class Trainer:
             raise RunStateError("this run keeps no critic", "its estimator needs none: see hae.estimator")
         result = torch.zeros((len(rows), len(HEADS)), dtype=torch.float64)
         prefixes = [row.value_prefix() for row in rows]
-        with self._critic_lock, torch.inference_mode(), self._passes.autocast():
+        # No inference mode: weights that ZeRO-3 gathers in it could not be trained after.
+        with self._critic_lock, torch.no_grad(), self._passes.autocast():
             started = time.perf_counter()
             try:
                 for micro in self._passes.over(prefixes, np.arange(len(rows))) if rows else ():

@@ -41,8 +41,11 @@ def train(trainer: Trainer, task: dict) -> dict:
     first, last = task["versions"]
     if task.get("restore"):
         trainer.restore(Path(task["restore"]), first)
-    lines = [trainer.update(rows(version), version) for version in range(first, last)]
-    values, version = trainer.values([row.tokens for row in rows(0)])
+    asked, lines = [row.tokens for row in rows(0)], []
+    for version in range(first, last):
+        trainer.values(asked)  # between updates, as in a run
+        lines.append(trainer.update(rows(version), version))
+    values, version = trainer.values(asked)
     if task.get("save"):
         Path(task["save"]).mkdir()
         trainer.save(Path(task["save"]))
