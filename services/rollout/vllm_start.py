@@ -7,6 +7,8 @@ import dataclasses
 import difflib
 import os
 import shutil
+import signal
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +55,17 @@ def prepare_environment(config: RunConfig) -> None:
 
 
 def launch(config: RunConfig) -> "AsyncLLM":
-    """Start vLLM's processes and load the base model. Blocks; raises whatever vLLM raises."""
+    """Start vLLM's processes and load the base model. Blocks; raises whatever vLLM raises.
+
+    Call it in a thread of its own: SIGINT is blocked in it for good, so that the processes begun here inherit that. A
+    Ctrl-C at a terminal goes to all of them, and episodes could not be ended on an engine that obeyed it.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    resource_tracker.ensure_running()  # Python's own child, whose start would unblock it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     known = [field.name for field in dataclasses.fields(AsyncEngineArgs)]
     for name in config.rollout.vllm.engine_args:
         if name not in known:
