@@ -216,7 +216,7 @@ LABELS: Mapping[str, str] = {
     "source": "who sent it: `learner`, `peer` (another rollout)",
     "split": "panel the tasks come from, as in the configuration",
     "stage": "`fetch`, `delta`, `swap`",
-    "stat": "`mean`, `std`",
+    "stat": "`mean`, `std`; of importance weights `weight`, `effective_share`, `capped_fraction`",
     "state": "`published`, `applied`, `dropped`, `dead_lettered`, `in_flight`",
     "stream": "`tasks`, `traj.raw`, `traj.scored`, `traj.adv`, `dlq`",
     "task_type": "ALFWorld's six task types; WebShop's goal categories",

@@ -132,5 +132,5 @@ def _outcome_word(outcome: Outcome) -> str:
     if outcome.abandoned:
         return "abandoned"
     if outcome.won:
-        return "won"
+        return "success"
     return "truncated" if outcome.truncated else "lost"

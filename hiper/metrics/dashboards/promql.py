@@ -8,7 +8,7 @@ _WINDOW = "[$__rate_interval]"
 def rate(metric: str, by: str = "", labels: str = "") -> str:
     """Events per second, 0 before the first one."""
     grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} (rate({_selector(metric, labels)}{_WINDOW})) or on() vector(0)"
+    return f"sum{grouped} (rate({_selector(metric, labels)}{_WINDOW})) or on() {_nothing(by)}"
 
 
 def quantile(share_of_one: float, metric: str, by: str = "", labels: str = "") -> str:
@@ -20,7 +20,7 @@ def quantile(share_of_one: float, metric: str, by: str = "", labels: str = "") -
 
 def quantile_or_zero(share_of_one: float, metric: str, by: str = "") -> str:
     """Quantile of a histogram that not every run fills; 0 without it."""
-    return f"{quantile(share_of_one, metric, by)} or on() vector(0)"
+    return f"{quantile(share_of_one, metric, by)} or on() {_nothing(by)}"
 
 
 def mean(metric: str, by: str = "") -> str:
@@ -44,7 +44,12 @@ def latest(metric: str, by: str = "", labels: str = "", of: str = "max") -> str:
 
 def optional(metric: str, by: str = "") -> str:
     """A gauge that not every run has; 0 without it."""
-    return f"{latest(metric, by)} or on() vector(0)"
+    return f"{latest(metric, by)} or on() {_nothing(by)}"
+
+
+def _nothing(by: str) -> str:
+    """0, under the name `none` where series have names."""
+    return f'label_replace(vector(0), "{by.partition(",")[0]}", "none", "", "")' if by else "vector(0)"
 
 
 def _selector(metric: str, labels: str = "") -> str:

@@ -27,8 +27,9 @@ STALENESS = Panel(
     "Staleness",
     "Policy versions between generation and use of a trajectory. Above learner.max_staleness it is dropped.",
     [
-        Line(quantile(0.5, "hiper_learner_staleness_versions"), "median"),
-        Line(quantile(0.95, "hiper_learner_staleness_versions"), "p95"),
+        Line(mean("hiper_learner_staleness_versions"), "mean"),
+        # Versions are whole: what a quantile reads between two of them is the upper one.
+        Line(f"ceil({quantile(0.95, 'hiper_learner_staleness_versions')})", "p95"),
     ],
 )
 ALARMS = Panel(
@@ -138,14 +139,13 @@ TRAINING = Dashboard(
                     bad_above=0.33,
                 ),
                 Panel(
-                    "Importance ratio",
-                    "Mean of new over old probability; 1 when on-policy.",
-                    [Line(latest("hiper_learner_ratio", "stat"), "{{stat}}")],
-                ),
-                Panel(
-                    "Importance weights",
-                    "What corrects for the engine's other probabilities, where learner settings ask for it.",
-                    [Line(optional("hiper_learner_importance", "stat"), "{{stat}}")],
+                    "Importance",
+                    "Mean ratio of new to old probability, 1 when on-policy. Weights correct for the engine's other "
+                    "probabilities, where learner settings ask for them.",
+                    [
+                        Line(latest("hiper_learner_ratio", "stat"), "ratio {{stat}}"),
+                        Line(optional("hiper_learner_importance", "stat"), "weights {{stat}}"),
+                    ],
                 ),
                 Panel(
                     "Entropy",
@@ -209,9 +209,10 @@ TRAINING = Dashboard(
                 ),
                 Panel(
                     "Without a signal",
-                    "Share of groups whose samples all return the same, of responses that are malformed or clipped.",
+                    "Share of groups whose samples all return the same (0 where tasks are played once), of malformed "
+                    "and clipped responses.",
                     [
-                        Line(latest("hiper_hae_zero_variance_groups"), "zero-variance groups"),
+                        Line(optional("hiper_hae_zero_variance_groups"), "zero-variance groups"),
                         Line(f"1 - {latest('hiper_hae_valid_rate')}", "malformed"),
                         Line(latest("hiper_hae_clipped_rate"), "clipped"),
                     ],

@@ -1,42 +1,22 @@
 """Dashboards: what is committed is what the code makes, and every expression asks for something that exists."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from promql_use import faults_of, use_of
 
+from benchmarks.dashboards.answers import PAGES, asked, questions
 from hiper.metrics.catalogue import CATALOGUE, Kind
 from hiper.metrics.dashboards import DASHBOARDS, dashboard_files
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
-PAGES = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-
-
-def plain(expr: str) -> str:
-    """An expression with Grafana's variables filled in."""
-    for variable, value in (("$__rate_interval", "1m"), ("$namespace", ".*"), ("$run", ".*"), ("$env", ".*")):
-        expr = expr.replace(variable, value)
-    assert "$" not in expr, expr
-    return expr
+EXPRESSIONS = [question for page in PAGES.values() for question in questions(page)]
 
 
 def panels_of(page: dict) -> list[dict]:
     return [panel for panel in page["panels"] if panel["type"] != "row"]
-
-
-EXPRESSIONS = [
-    (f"{name} / {panel['title']}", target["expr"])
-    for name, page in PAGES.items()
-    for panel in panels_of(page)
-    for target in panel["targets"]
-] + [
-    (f"{name} / annotation {mark['name']}", mark["expr"])
-    for name, page in PAGES.items()
-    for mark in page["annotations"]["list"]
-]
 
 
 def test_the_committed_files_are_what_the_code_makes() -> None:
@@ -45,7 +25,7 @@ def test_the_committed_files_are_what_the_code_makes() -> None:
 
 @pytest.mark.parametrize(("where", "expr"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
 def test_an_expression_parses_and_names_only_metrics_and_labels_of_the_catalogue(where: str, expr: str) -> None:
-    assert faults_of(plain(expr)) == []
+    assert faults_of(asked(expr)) == []
 
 
 UNSEEN: dict[str, str] = {}
@@ -55,7 +35,7 @@ UNSEEN: dict[str, str] = {}
 def test_every_metric_is_in_a_panel_or_has_a_reason() -> None:
     """A metric nobody looks at is one nobody measures: new ones get a panel with their first line of code."""
     shown = [expr for where, expr in EXPRESSIONS if "/ annotation" not in where]
-    named = {metric for expr in shown for metric, _ in use_of(plain(expr)).selected}
+    named = {metric for expr in shown for metric, _ in use_of(asked(expr)).selected}
     series = {
         spec.name: {f"hiper_{spec.name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
         if spec.kind is Kind.HISTOGRAM

@@ -1,0 +1,1 @@
+"""The Grafana dashboards against a real Prometheus: what their queries answer, and a picture of it."""
