@@ -33,18 +33,22 @@ class Judged:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     """By trajectory id."""
     rows: list[TrainRow] = field(default_factory=list)
+    staleness: list[int] = field(default_factory=list)
+    """Of every trajectory that counts: versions its oldest turn is behind."""
 
 
 def judge(trajectories: Mapping[str, Trajectory], bounds: Bounds) -> Judged:
     """Decide about every trajectory, by id, in the order of the ids."""
     judged = Judged()
     for name, trajectory in sorted(trajectories.items()):
-        if _staleness(trajectory, bounds.version) > bounds.max_staleness:
+        staleness = _staleness(trajectory, bounds.version)
+        if staleness > bounds.max_staleness:
             judged.verdicts[name] = DropReason.STALE
             continue
         try:
             judged.rows += rows_of([trajectory], bounds.vocabulary)
             judged.verdicts[name] = "applied"
+            judged.staleness.append(staleness)
         except IntegrityError as error:
             logs.get().error("trajectory dropped", trajectory_id=name, error=str(error))
             judged.verdicts[name] = DropReason.INVALID

@@ -185,6 +185,7 @@ class LearnerLoop:
             "version": version + 1,
             "time": time.time(),
             **batch_summary(applied, batch.expected),
+            "staleness": sum(judged.staleness) / max(1, len(judged.staleness)),
             **explained_variance(judged.rows),
             **update,
             "seconds_wait": waited_s,

@@ -1,0 +1,325 @@
+"""`hiper bench loop`: policy updates an hour when the learner waits for its rollout, and when both work at once.
+
+Both are whole runs of `hiper up` on the same synthetic games from the same warm-started model, with `max_staleness` 0
+(synchronous) and 1 (asynchronous) and nothing else different. The learner has one core and everything else of the run,
+vLLM's own process included, another. The first updates and the start are not counted. The learning rate is so small
+that the policy, and with it the work of an update, stays what it was.
+
+Two cores give at most the time of a synchronous update over the CPU time of the busier core in it; the report states
+that bound beside what was reached.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from hiper.bench.timing import BenchOptions, Figure, Report, Say, Target
+from hiper.errors import DependencyError, ExitCode, RunStateError
+from hiper.report import RunFiles
+from hiper.supervisor.children import tied
+from hiper.supervisor.lastlines import last_error
+from hiper.supervisor.plan import child_environment
+from hiper.supervisor.status import read_status
+from hiper.supervisor.table import BROKER, SERVICES
+from hiper.supervisor.workers import usable_processors
+
+__all__ = ["Cores", "CpuTimes", "Pace", "figures", "pace_of", "play", "run", "settings", "two_cores", "used_between"]
+
+_UPDATES, _WARM_UP = 8, 2
+_MODES = {"synchronous": 0, "asynchronous": 1}
+"""Name to `max_staleness`."""
+_AGAINST_SYNCHRONOUS = Target(1.5)
+_SAMPLE_S = 0.5
+_END_S = 30.0
+"""How long a run may take to end its processes before they are killed."""
+_MODEL = {"hidden_size": 64, "layers": 2, "heads": 2, "intermediate_size": 192}
+_EPISODES, _SLOTS, _TURNS, _ROWS = 64, 32, 12, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Who works where."""
+
+    learner: int
+    others: int
+
+    def settings(self) -> dict[str, list[int]]:
+        """These as `supervisor.cores`."""
+        services = [BROKER, *(spec.name for spec in SERVICES)]
+        return {name: [self.learner if name == "learner" else self.others] for name in services}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the counted part of one run came to. Seconds are those of one update, on average."""
+
+    seconds: float
+    """From one update to the next."""
+    waited: float
+    """Of those, how long the learner had nothing to do."""
+    learner_cpu: float
+    """CPU time of the learner."""
+    others_cpu: float
+    """CPU time of everything else of the run."""
+    foreign_cpu: float
+    """CPU time of other programs, on the two cores."""
+    staleness: float
+    """Versions that the oldest turn of a trajectory is behind the policy that learns from it, on average."""
+    turns: float
+    """Turns of an update's batch."""
+    tokens: float
+    """Tokens of an update's batch, prompts included."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """CPU seconds used until some moment."""
+
+    moment: float
+    """Unix seconds."""
+    learner: float
+    others: float
+    """Of everything else of the run."""
+    cores: float
+    """Of whoever used the two cores."""
+
+
+def used_between(samples: Sequence[CpuTimes], start: float, end: float) -> CpuTimes:
+    """Return what was used from `start` to `end`, between samples in proportion."""
+    moments = [sample.moment for sample in samples]
+
+    def used(values: Iterable[float]) -> float:
+        before, after = np.interp((start, end), moments, list(values))
+        return float(after - before)
+
+    return CpuTimes(
+        end,
+        learner=used(sample.learner for sample in samples),
+        others=used(sample.others for sample in samples),
+        cores=used(sample.cores for sample in samples),
+    )
+
+
+def run(options: BenchOptions, say: Say) -> Report:
+    """Measure. Needs two cores, vLLM and torch. `options.scale` shrinks the number of updates."""
+    cores = two_cores(sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [], usable_processors())
+    for package in ("torch", "vllm"):
+        if find_spec(package) is None:
+            raise DependencyError(f"hiper bench loop needs {package}", "see `hiper doctor`")
+    updates = options.times(_UPDATES, least=2)
+    paces: dict[str, list[Pace]] = {name: [] for name in _MODES}
+    with tempfile.TemporaryDirectory(prefix="hiper-bench-") as folder:
+        for repeat in range(options.repeats):
+            # Whatever else the machine does meets each of the two first as often as second.
+            for name in list(_MODES)[:: -1 if repeat % 2 else 1]:
+                say(f"{name}: {repeat + 1} of {options.repeats}")
+                tree = settings(_MODES[name], updates, options.seed, cores)
+                paces[name].append(play(name, tree, cores, Path(folder, f"{name}-{repeat}")))
+    report = Report("loop", {"source": "synthetic", "seed": options.seed}, options.repeats)
+    report.sizes = _sizes(paces["synchronous"], updates, cores)
+    report.figures = figures(paces)
+    if options.data is not None:
+        report.notes.append("--data was not used: the games are synthetic")
+    return report
+
+
+def two_cores(usable: Sequence[int], processors: int) -> Cores:
+    """Choose a core for the learner and one for the others of `usable`, of which this container gets `processors`.
+
+    First and last: neighbours may be two threads of one core. Raises `DependencyError` if there is one only.
+    """
+    if min(len(usable), processors) < 2:
+        raise DependencyError(
+            "hiper bench loop keeps the learner to one core and the others to another, and two are not to be had here",
+            "run it on Linux, on a machine or in a container with two cores",
+        )
+    return Cores(learner=usable[-1], others=usable[0])
+
+
+def settings(staleness: int, updates: int, seed: int, cores: Cores) -> dict[str, Any]:
+    """The settings of one run."""
+    return {
+        "run": "bench-loop",
+        "seed": seed,
+        "env": {"synthetic_preset": "demo", "synthetic_train": 400, "synthetic_valid": 8, "max_steps": _TURNS},
+        "rollout": {
+            "prompt": {"style": "compact", "history_turns": 1},
+            "concurrent_episodes": _SLOTS,
+            "enforce_eager": True,
+            "dtype": "float32",
+            "cpu_threads": 1,
+            "weights_poll_s": 0.05,
+            "sampling": {"max_response_tokens": 24, "max_prompt_tokens": 160},
+        },
+        "learner": {
+            "tasks_per_batch": _EPISODES,
+            "iterations": _WARM_UP + updates,
+            "max_staleness": staleness,
+            "dtype": "float32",
+            "threads": 1,
+            "actor": {"lr": 1e-7, "minibatch_rows": _ROWS},
+            "critic": {"lr": 1e-5, "minibatch_rows": _ROWS},
+        },
+        # Only before the first update and after the last one.
+        "evaluation": {"split": "valid", "every": 0},
+        "warmstart": {"enabled": True, "episodes": 300, "steps": 150, **_MODEL},
+        "supervisor": {"cores": cores.settings(), "max_restarts": 1, "drain_timeout_s": 5.0},
+    }
+
+
+def play(name: str, tree: Mapping[str, Any], cores: Cores, folder: Path) -> Pace:
+    """Run `hiper up` with the settings `tree`, which name `cores`, in `folder`, to its end.
+
+    Raises `RunStateError` if it fails or had to start a process again. No process outlives the call.
+    """
+    folder.mkdir()
+    config, log, run_dir = folder / "settings.yaml", folder / "up.log", folder / "run"
+    config.write_text(json.dumps(tree))
+    samples: list[CpuTimes] = []
+    with _up(config, run_dir, log) as process:
+        while process.poll() is None:
+            with suppress(RunStateError):  # it has not begun
+                samples.append(_sample(run_dir, cores))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SAMPLE_S)
+    if process.returncode == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if process.returncode:
+        raise RunStateError(f"the {name} run failed: {_reason(run_dir, log)}", "see `hiper doctor`")
+    again = [process.name for process in read_status(run_dir).processes if process.restarts]
+    if again:
+        raise RunStateError(f"the {name} run started {', '.join(again)} again: its figures mean nothing", "try again")
+    return pace_of(RunFiles(run_dir).metrics(), samples, _WARM_UP)
+
+
+def _reason(run_dir: Path, log: Path) -> str:
+    """Why a run failed: what it wrote down, or the last it said where it did not come that far."""
+    with suppress(RunStateError):
+        return read_status(run_dir).error
+    return last_error(log).removeprefix("error: ")
+
+
+@contextmanager
+def _up(config: Path, run_dir: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`hiper up`, ended in good order when the block is left and killed should this process be."""
+    hiper = (sys.executable, "-P", "-m", "hiper")
+    command = tied((*hiper, "up", "--no-ui", "--config", str(config), "--run-dir", str(run_dir)))
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - the command is ours
+            command,
+            env=child_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _sample(run_dir: Path, cores: Cores) -> CpuTimes:
+    """What the processes of a run have used until now; those that have just ended count for nothing."""
+    seconds = {True: 0.0, False: 0.0}
+    for process in read_status(run_dir).processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.pid is not None:
+                seconds[process.service == "learner"] += _cpu_seconds(psutil.Process(process.pid))
+    each = psutil.cpu_times(percpu=True)
+    busy = sum(sum(each[core]) - each[core].idle - each[core].iowait for core in (cores.learner, cores.others))
+    return CpuTimes(time.time(), learner=seconds[True], others=seconds[False], cores=busy)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
+
+
+def pace_of(lines: Sequence[Mapping[str, Any]], samples: Sequence[CpuTimes], warm_up: int) -> Pace:
+    """Make a pace of the lines of metrics.jsonl, without the first `warm_up` updates.
+
+    Raises `RunStateError` where no update is left.
+    """
+    counted = lines[warm_up:]
+    if not counted:
+        raise RunStateError(f"{len(lines)} updates, of which {warm_up} warm up: none is left to measure")
+    start, end = lines[warm_up - 1]["time"], lines[-1]["time"]
+    used = used_between(samples, start, end)
+
+    def mean(key: str) -> float:
+        return sum(float(line[key]) for line in counted) / len(counted)
+
+    return Pace(
+        seconds=(end - start) / len(counted),
+        waited=mean("seconds_wait"),
+        learner_cpu=used.learner / len(counted),
+        others_cpu=used.others / len(counted),
+        foreign_cpu=max(0.0, used.cores - used.learner - used.others) / len(counted),
+        staleness=mean("staleness"),
+        turns=mean("turns"),
+        tokens=mean("tokens"),
+    )
+
+
+def figures(paces: Mapping[str, Sequence[Pace]]) -> list[Figure]:
+    """What the runs of both kinds, one a repeat each, come to."""
+    before, after = paces["synchronous"], paces["asynchronous"]
+    gained = [one.seconds / other.seconds for one, other in zip(before, after, strict=True)]
+    most = [one.seconds / max(one.learner_cpu, one.others_cpu) for one in before]
+    shown = [
+        Figure(name, "updates/h", [3600 / pace.seconds for pace in done], "repeats") for name, done in paces.items()
+    ]
+    shown += [
+        Figure("asynchronous against synchronous", "x", gained, "repeats", _AGAINST_SYNCHRONOUS),
+        Figure("the most two cores can give", "x", most, "repeats"),
+    ]
+    for name, done in paces.items():
+        shares = {
+            "learner waits": [pace.waited / pace.seconds for pace in done],
+            "learner's core idle": [1 - pace.learner_cpu / pace.seconds for pace in done],
+            "rollout's core idle": [1 - pace.others_cpu / pace.seconds for pace in done],
+            "cores taken by other programs": [pace.foreign_cpu / pace.seconds / 2 for pace in done],
+        }
+        shown += [
+            Figure(f"{name}: {what}", "%", [100 * share for share in values], "repeats")
+            for what, values in shares.items()
+        ]
+        shown.append(Figure(f"{name}: staleness", "versions", [pace.staleness for pace in done], "repeats"))
+    return shown
+
+
+def _sizes(paces: Sequence[Pace], updates: int, cores: Cores) -> dict[str, object]:
+    """Work of one update, from the synchronous runs, and what it was done on."""
+    number = len(paces)
+    return {
+        "updates": updates,
+        "updates_before_counting": _WARM_UP,
+        "model": _MODEL,
+        "episodes_of_an_update": _EPISODES,
+        "turns_of_an_update": round(sum(pace.turns for pace in paces) / number),
+        "tokens_of_an_update": round(sum(pace.tokens for pace in paces) / number),
+        "episodes_at_once": _SLOTS,
+        "cpu_s_of_an_update": {
+            "learner": round(sum(pace.learner_cpu for pace in paces) / number, 2),
+            "others": round(sum(pace.others_cpu for pace in paces) / number, 2),
+        },
+        "cores": {"learner": cores.learner, "others": cores.others},
+    }
