@@ -19,7 +19,7 @@ from hiper.config import RunConfig
 from hiper.envs.configured import open_configured_source
 from hiper.envs.panels import Panel
 from hiper.envs.panels.choosing import settle_evaluation
-from hiper.errors import HiperError
+from hiper.errors import DataError, ExitCode, HiperError
 from hiper.report.checkpoint import Checkpoint
 from hiper.report.evaluation import Conditions, Evaluation, PlayedEpisode, read_evaluation
 from hiper.tasks import evaluation_tasks
@@ -87,14 +87,16 @@ class _Sitting:
             started = time.monotonic()
             async with asyncio.TaskGroup() as group:
                 clerk = group.create_task(self._keep_books(started))
-                slots = [group.create_task(self._slot(player)) for _ in range(config.rollout.concurrent_episodes)]
+                hashes = {task.id: task.sha256 for task in self.panel.tasks}
+                count = config.rollout.concurrent_episodes
+                slots = [group.create_task(self._slot(player, hashes)) for _ in range(count)]
                 await asyncio.wait(slots)
                 clerk.cancel()
         finally:
+            self.write()  # before the engine is ended, which takes a while and may be cut short
             await engine.close()
 
-    async def _slot(self, player: EpisodePlayer) -> None:
-        hashes = {task.id: task.sha256 for task in self.panel.tasks}
+    async def _slot(self, player: EpisodePlayer, hashes: Mapping[str, str]) -> None:
         while self.waiting:
             task = self.waiting.popleft()
             episode = _played(await player.play(task), hashes[task.task_id])
@@ -147,29 +149,36 @@ async def _run(request: EvaluationRequest, say: Say) -> tuple[Evaluation, bool]:
     sitting.write()  # a report that cannot be written is known before hours are spent
     if not sitting.waiting:
         return evaluation, False
-    try:
-        return evaluation, await _until_signal(sitting.play(env))
-    finally:
-        sitting.write()
+    interrupted = await _until_signal(sitting.play(env), say)
+    if not interrupted and not evaluation.result()["played"]:
+        first = next(iter(evaluation.episodes.values()))
+        raise DataError(f"none of {len(panel.tasks)} tasks could be played; {first.task_id}: {first.error}")
+    return evaluation, interrupted
 
 
 def _left(config: RunConfig, panel: Panel, evaluation: Evaluation) -> Iterator[Task]:
-    """The tasks that are not played, each with the dice it has in every evaluation."""
-    for task in evaluation_tasks(config, panel, "eval", 0):
+    """The tasks that are not played, each with the dice it has in every evaluation.
+
+    In the order of their seeds, which are hashes: what is played by an interruption is a fair sample of the panel.
+    """
+    for task in sorted(evaluation_tasks(config, panel, "eval", 0), key=lambda task: task.seed):
         if task.task_id not in evaluation.episodes:
             yield task
 
 
-async def _until_signal(work: Coroutine[Any, Any, None]) -> bool:
-    """Run `work` to its end; at SIGINT or SIGTERM cancel it and return True.
+async def _until_signal(work: Coroutine[Any, Any, None], say: Say) -> bool:
+    """Run `work` to its end; at the first SIGINT or SIGTERM cancel it and return True, at the second end the process.
 
-    The engine's processes get a terminal's signal too: whatever their end makes of `work` is no failure then.
+    The engine's processes may have got the signal too: whatever their end makes of `work` is no failure then.
     """
     job, loop, stopped = asyncio.ensure_future(work), asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
+        if stopped.is_set():
+            os._exit(int(ExitCode.INTERRUPTED))  # vLLM's processes end with their owner
         stopped.set()
         job.cancel()
+        say("stopping; once more ends it at once")
 
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:

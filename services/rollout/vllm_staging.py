@@ -1,9 +1,10 @@
 """The next weights, made ready beside those in force, so that putting them in force takes an exchange of tensors.
 
-`SecondModel` is a second tree of the model's modules with tensors of its own in host memory. vLLM's own layerwise
-reload fills it while the first generates, so merged, sharded and packed weights come out as vLLM makes them. To put
-them in force, tensors change places on a CPU, kernels' packed copies included; on a GPU they are copied over the ones
-in force, whose addresses CUDA graphs have recorded.
+`SecondModel` is a second tree of the model's modules with tensors of its own in host memory. In a thread, vLLM's own
+layerwise reload fills it while the first generates, so merged and sharded weights come out as vLLM makes them. On a CPU
+its kernels' packed copies are made then, a few layers at a time between two steps of the engine: those kernels share
+scratch memory and must not run in two threads. To put the new weights in force, tensors and packed copies change places
+on a CPU; on a GPU they are copied over the ones in force, whose addresses CUDA graphs have recorded.
 
 Only models whose whole state are parameters, buffers and those packed copies can be made ready like that:
 `reason_against` names what stands against one. It costs the model's size once more in host memory.
@@ -12,13 +13,15 @@ Runs inside vLLM's worker processes; needs vllm and torch.
 """
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
 from torch import nn
 from vllm.config import VllmConfig
-from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
 from vllm.model_executor.model_loader import get_model_loader
 from vllm.model_executor.model_loader.reload.layerwise import (
     finalize_layerwise_reload,
@@ -33,6 +36,8 @@ _PACKED = "cpu_linear"
 """Where vLLM's CPU layers keep the function that multiplies by their packed weight."""
 _NOT_WEIGHTS = frozenset({"kv_cache", "_q_scale_cpu", "_k_scale_cpu", "_v_scale_cpu", "_prob_scale_cpu"})
 """Tensors of attention layers that no checkpoint changes unless the key-value cache is quantised."""
+_AS_THEY_ARE = (UnquantizedLinearMethod, UnquantizedEmbeddingMethod, type(None))
+"""What makes nothing of loaded weights but packed copies on CPUs."""
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest difference of two ways to multiply the same matrices, relative to the largest product."""
 
@@ -46,6 +51,8 @@ def reason_against(model: nn.Module, config: VllmConfig) -> str:
     if config.lora_config is not None:
         return "the engine makes room for adapters"
     for name, module in model.named_modules():
+        if not isinstance(method := getattr(module, "quant_method", None), _AS_THEY_ARE):
+            return f"{name} keeps its weights as {type(method).__name__} does"
         for attribute, value in vars(module).items():
             if isinstance(value, torch.Tensor) and attribute not in _NOT_WEIGHTS:
                 return f"{name}.{attribute} is a tensor outside of its module's parameters"
@@ -53,39 +60,59 @@ def reason_against(model: nn.Module, config: VllmConfig) -> str:
 
 
 class SecondModel:
-    """A second set of weights for `model`. `load` and `put_in_force` take turns; `load` may run in a thread."""
+    """A second set of weights for `model`: `load`, `pack` until it is done, `put_in_force`, and again."""
 
     def __init__(self, model: nn.Module, config: VllmConfig) -> None:
         self._model = model
         self._config = config
         self._second = _second_tree(model)
+        self._to_pack: list[tuple[str, nn.Module, nn.Module]] = []
+        self._packed: list[tuple[nn.Module, Callable[..., torch.Tensor]]] = []
 
     @torch.no_grad()
     def load(self, directory: str) -> None:
-        """Fill the second set from the checkpoint in `directory`. Raises what vLLM raises; nothing is in force then."""
+        """Fill the second set from the checkpoint in `directory`, in any thread. Raises what vLLM raises."""
         model_config = copy.copy(self._config.model_config)
         model_config.model, model_config.model_weights, model_config.revision = directory, "", None
         loader, second = get_model_loader(self._config.load_config), cast("Any", self._second)
+        self._packed.clear()
         initialize_layerwise_reload(second)
         try:
             second.load_weights(loader.get_all_weights(model_config, second))
         finally:
             finalize_layerwise_reload(second, model_config)
-        check_heads(self._second)
+        named = zip(self._model.named_modules(), self._second.modules(), strict=True)
+        self._to_pack = [(name, module, twin) for (name, module), twin in named if _PACKED in vars(module)]
+
+    @torch.no_grad()
+    def pack(self, budget_s: float) -> bool:
+        """Make packed copies for about `budget_s`, on the engine's own thread; True once there is nothing left to do.
+
+        Raises RuntimeError for a head that would not compute with the new weights.
+        """
+        enough = time.monotonic() + budget_s
+        while self._to_pack and time.monotonic() < enough:
+            name, module, twin = self._to_pack.pop()
+            with_new = copy.copy(module)
+            vars(with_new)["_parameters"] = dict(vars(twin)["_parameters"])
+            cast("Any", module.quant_method).process_weights_after_loading(with_new)
+            if isinstance(with_new, ParallelLMHead):
+                _check_head(name, with_new)
+            self._packed.append((module, vars(with_new)[_PACKED]))
+        return not self._to_pack
 
     @torch.no_grad()
     def put_in_force(self) -> None:
         """Let the model compute with what `load` brought."""
-        pairs = list(zip(self._model.modules(), self._second.modules(), strict=True))
+        pairs = zip(self._model.modules(), self._second.modules(), strict=True)
         tensors = {id(mine): (mine, second) for one, other in pairs for mine, second in _tensor_pairs(one, other)}
         for mine, second in tensors.values():  # each once: a tied head shares the embedding's
-            if mine.is_cpu:
-                mine.data, second.data = second.data, mine.data
-            else:
+            if not mine.is_cpu:
                 mine.data.copy_(second.data, non_blocking=True)
-        for one, other in pairs:
-            if _PACKED in vars(other):
-                vars(one)[_PACKED], vars(other)[_PACKED] = vars(other)[_PACKED], vars(one)[_PACKED]
+            elif mine.shape == second.shape:  # else a packed copy has taken its place
+                mine.data, second.data = second.data, mine.data
+        # The old packed copies stay here until the next load: to free them takes time that is not the pause's.
+        self._packed = [(module, _exchange(vars(module), new)) for module, new in self._packed]
         if any(not mine.is_cpu for mine, _ in tensors.values()):
             torch.accelerator.synchronize()
 
@@ -115,21 +142,31 @@ def _check_head(name: str, head: ParallelLMHead) -> None:
         raise RuntimeError(f"{name} does not compute with the weights just loaded: off by {difference:.3g}")
 
 
+def _exchange(attributes: dict[str, Any], new: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    old: Callable[..., torch.Tensor] = attributes[_PACKED]
+    attributes[_PACKED] = new
+    return old
+
+
 def _second_tree(model: nn.Module) -> nn.Module:
     """Copies of all modules, with tensors of their own in host memory; what was one object is one object again."""
     tensors: dict[int, torch.Tensor] = {}
     modules: dict[nn.Module, nn.Module] = {module: copy.copy(module) for module in model.modules()}
     for module, twin in modules.items():
+        _remember_checkpoint_format(module, twin)
+        shapes = {name: tensor.shape for name, tensor in get_layerwise_info(twin).restore_metadata[0].items()}
         for kind in ("_parameters", "_buffers"):
             vars(twin)[kind] = {
-                name: None if tensor is None else tensors.setdefault(id(tensor), _host_copy(tensor))
+                name: None
+                if tensor is None
+                else tensors.setdefault(id(tensor), _host_copy(tensor, shapes.get(name, tensor.shape)))
                 for name, tensor in vars(module)[kind].items()
             }
         vars(twin)["_modules"] = {
             name: None if child is None else modules[child] for name, child in vars(module)["_modules"].items()
         }
         vars(twin)["_non_persistent_buffers_set"] = set(module._non_persistent_buffers_set)
-        _remember_checkpoint_format(module, twin)
+        vars(twin)["quant_method"] = None  # nothing is made of the weights in the thread that loads them
     return modules[model]
 
 
@@ -144,9 +181,14 @@ def _remember_checkpoint_format(module: nn.Module, twin: nn.Module) -> None:
     info.restore_device = torch.device("cpu")
 
 
-def _host_copy(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy in host memory, page-locked where it will go to a GPU, with the tensor's class and attributes."""
-    made = torch.empty_like(tensor.data, device="cpu", pin_memory=not tensor.is_cpu).copy_(tensor.data)
+def _host_copy(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A tensor in host memory, page-locked where it will go to a GPU, with the other's class and attributes.
+
+    `shape` differs from the tensor's if vLLM gave its weight up for a packed copy; then there is nothing to copy.
+    """
+    made = torch.empty(shape, dtype=tensor.dtype, device="cpu", pin_memory=not tensor.is_cpu)
+    if tensor.shape == shape:
+        made.copy_(tensor.data)
     made.__class__ = tensor.__class__
     made.__dict__ = tensor.__dict__.copy()
     return made

@@ -29,6 +29,8 @@ logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(
 
 _LOADER = ThreadPoolExecutor(1, "weights")
 """One version at a time: whoever asks for the next before the last is loaded waits for it."""
+_SLICE_S = 0.02
+"""About how long the engine's thread works on new weights between two of its steps."""
 
 
 class WeightsExtension:
@@ -36,7 +38,7 @@ class WeightsExtension:
 
     model_runner: Any
     _hiper_second: SecondModel | None = None
-    _hiper_staging: Future[None] | None = None
+    _hiper_staging: Future[SecondModel] | None = None
 
     def hiper_stage(self, directory: str) -> str:
         """Begin to load the checkpoint in `directory` beside the weights in force; returns at once, empty.
@@ -45,23 +47,28 @@ class WeightsExtension:
         """
         reason = reason_against(self.model_runner.get_model(), self.model_runner.vllm_config)
         if not reason:
-            self._hiper_staging = _LOADER.submit(self._hiper_load, directory)
+            self._hiper_staging = _LOADER.submit(self._hiper_load, self._hiper_second, directory)
         return reason
 
     def hiper_staged(self) -> str | None:
-        """None while that goes on; then empty, or why it failed."""
-        staging = self._hiper_staging
-        if staging is None or not staging.done():
-            return None if staging else "nothing is staged"
-        error = staging.exception()
-        return "" if error is None else f"{type(error).__name__}: {error}"
+        """None while that goes on and this thread does its part, a slice a call; at the end empty, or why not."""
+        if self._hiper_staging is None:
+            return "nothing is staged"
+        if not self._hiper_staging.done():
+            return None
+        try:
+            return "" if self._hiper_staging.result().pack(_SLICE_S) else None
+        except Exception as error:  # noqa: BLE001 - whatever a damaged checkpoint makes vLLM raise; the old weights go on
+            self._hiper_staging = self._hiper_second = None
+            return f"{type(error).__name__}: {error}"
 
     def hiper_put_in_force(self) -> None:
         """Exchange the weights in force for those that were staged. Generation must be paused."""
-        if self._hiper_second is None or self.hiper_staged() != "":
+        if self._hiper_staging is None:
             raise RuntimeError("no weights are staged")
-        self._hiper_second.put_in_force()
+        self._hiper_second = self._hiper_staging.result()
         self._hiper_staging = None
+        self._hiper_second.put_in_force()
         self.model_runner.reset_encoder_cache()
         self.model_runner.reset_mm_cache()
 
@@ -70,12 +77,11 @@ class WeightsExtension:
         self.model_runner.reload_weights(weights_path=directory)
         check_heads(self.model_runner.get_model())
 
-    def _hiper_load(self, directory: str) -> None:
+    def _hiper_load(self, second: SecondModel | None, directory: str) -> SecondModel:
         runner = self.model_runner
-        second, self._hiper_second = self._hiper_second, None  # one that failed half-way is not used again
         second = second or SecondModel(runner.get_model(), runner.vllm_config)
         second.load(directory)
-        self._hiper_second = second
+        return second
 
 
 def _end_with(owner: int) -> None:
