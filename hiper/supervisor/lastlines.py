@@ -11,6 +11,8 @@ _TAIL_BYTES = 64 * 1024
 _TAIL_LINES = 200
 _LONGEST = 300
 _LONGEST_ERROR = 1000
+_GROUP_FRAME = " |+-"
+"""What the traceback of an exception group is drawn with, its last line wholly."""
 
 
 def last_lines(log: Path, count: int, *, since: int = 0) -> list[str]:
@@ -49,7 +51,8 @@ def _error_of(line: str) -> str:
         if event.get("level") not in ("error", "critical"):
             return ""
         if "exception" in event:
-            return str(event["exception"]).strip().splitlines()[-1]
+            said = [one.strip(_GROUP_FRAME) for one in str(event["exception"]).splitlines()]
+            return next((one for one in reversed(said) if one), "")
         return str(event.get("error") or event.get("event", ""))
     first_word = line.split(":", 1)[0]
     is_exception = first_word.endswith(("Error", "Exception")) and " " not in first_word

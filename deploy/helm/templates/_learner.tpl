@@ -16,6 +16,8 @@ args:
   - --module
   - hiper
 env:
+  # Else torchrun kills the ranks after 30 s.
+  - {name: TORCH_ELASTIC_SHUTDOWN_TIMEOUT, value: {{ $values.terminationGracePeriodSeconds | quote }}}
   - name: NODE_RANK
     {{- if eq ($values.nodes | int) 1 }}
     value: "0"

@@ -88,13 +88,15 @@ DEEPSPEED = {"recipe": "", "config": {"learner": {"backend": {"name": "deepspeed
 
 
 def test_several_gpus_of_one_node_are_started_by_torchrun() -> None:
-    main = render(merged(DEEPSPEED, values_at("learner.gpu.count", 4))).pod("learner").main
+    learner = render(merged(DEEPSPEED, values_at("learner.gpu.count", 4))).pod("learner")
+    main = learner.main
     assert main["command"] == ["torchrun"]
     split = main["args"].index("hiper")
     assert {"--nnodes=1", "--nproc-per-node=4", "--node-rank=$(NODE_RANK)"} <= set(main["args"][:split])
     assert main["args"][split - 1 : split + 2] == ["--module", "hiper", "learner"]
     assert {"name": "NODE_RANK", "value": "0"} in main["env"]
     assert main["resources"]["limits"]["nvidia.com/gpu"] == 4
+    assert int(learner.variables["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"]) == learner.spec["terminationGracePeriodSeconds"]
 
 
 def test_nodes_find_the_first_one_and_know_their_number() -> None:

@@ -1,6 +1,7 @@
 """What a dead process's log is quoted with."""
 
 import json
+import traceback
 from pathlib import Path
 
 from hiper.supervisor.lastlines import last_error, last_lines
@@ -29,6 +30,15 @@ def test_an_exception_is_quoted_by_its_last_line(tmp_path: Path) -> None:
     log = written(tmp_path, entry("error", event="crashed", exception="Traceback\n  File\nValueError: no"), "bye")
     assert last_error(log) == "ValueError: no"
     assert last_error(written(tmp_path, "starting", "ValueError: torn", "bye")) == "ValueError: torn"
+
+
+def test_an_exception_group_is_quoted_by_the_last_of_its_exceptions(tmp_path: Path) -> None:
+    try:
+        raise ExceptionGroup("tasks", [ValueError("first"), RuntimeError("the learner is gone")])
+    except ExceptionGroup as group:
+        said = "".join(traceback.format_exception(group))
+    log = written(tmp_path, entry("error", event="crashed", exception=said))
+    assert last_error(log) == "RuntimeError: the learner is gone"
 
 
 def test_without_an_error_the_last_line_is_quoted(tmp_path: Path) -> None:
