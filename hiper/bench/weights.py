@@ -15,8 +15,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,11 +31,11 @@ from hiper.weights.manifest import PublishedWeights, write_version
 from hiper.weights.shelf import Shelf, serve_weights
 from hiper.weights.source import open_source
 
-__all__ = ["bare_write", "run"]
+__all__ = ["LINK_BYTES_PER_S", "bare_write", "run", "seconds_of_link", "slow_link"]
 
 _SHARD_BYTES = 64 * 2**20
 _SHARDS = 4
-_LINK_BYTES_PER_S = 100e6
+LINK_BYTES_PER_S = 100e6
 _LINK_SHARDS = 1
 _ROLLOUTS = 6
 _WITHIN = Target(1.5, at_most=True)
@@ -62,7 +62,7 @@ def run(options: BenchOptions, say: Say) -> Report:
     """Measure. `options.scale` shrinks the shards."""
     shard = options.times(_SHARD_BYTES)
     report = Report("weights", {"source": "random", "seed": options.seed}, options.repeats)
-    report.sizes = {"bytes": _SHARDS * shard, "shards": _SHARDS, "link_bytes_per_s": _LINK_BYTES_PER_S}
+    report.sizes = {"bytes": _SHARDS * shard, "shards": _SHARDS, "link_bytes_per_s": LINK_BYTES_PER_S}
     shards = [np.random.default_rng(options.seed + number).bytes(shard) for number in range(_SHARDS)]
     seconds, shares = _Seconds(), []
     with tempfile.TemporaryDirectory(prefix="hiper-bench-") as folder:
@@ -132,22 +132,34 @@ def _http(room: Path, shards: list[bytes], seconds: _Seconds) -> None:
         seconds.time("http: fetch to verified", lambda: source.fetch(1, uri, written.manifest_sha256))
 
 
+@asynccontextmanager
+async def slow_link(port: int) -> AsyncIterator[int]:
+    """A port of loopback behind which `port` lies at a fixed bandwidth, as between machines."""
+    async with FaultProxy("127.0.0.1", port, random.Random(0)) as link:
+        link.faults = Faults(bytes_per_s=LINK_BYTES_PER_S)
+        yield link.port
+
+
+async def seconds_of_link(contents: list[bytes], path: Path) -> float:
+    """How long such a link takes for `contents` and nothing else; they end in a file at `path`."""
+    with _sender(contents) as port:
+        async with slow_link(port) as far:
+            started = time.perf_counter()
+            await asyncio.to_thread(_receive, far, path, sum(map(len, contents)))
+            return time.perf_counter() - started
+
+
 async def _slow_link(room: Path, shards: list[bytes], seconds: _Seconds) -> None:
     settings = _HTTP.model_copy(update={"streams": 1})
-    with open_front(settings) as front, open_http_source(room / "far", settings) as source, _sender(shards) as port:
+    seconds.values["fixed link, bare"].append(await seconds_of_link(shards, room / "slowly"))
+    with open_front(settings) as front, open_http_source(room / "far", settings) as source:
         written, uri = await asyncio.to_thread(_publish, room / "near", shards, front)
-        for name, target in (("fixed link, bare", port), ("http, fixed link: fetch", int(uri.rsplit(":", 1)[1]))):
-            async with FaultProxy("127.0.0.1", target, random.Random(0)) as link:
-                link.faults = Faults(bytes_per_s=_LINK_BYTES_PER_S)
-                url = f"http://127.0.0.1:{link.port}"
+        async with slow_link(int(uri.rsplit(":", 1)[1])) as far:
 
-                def fetch(url: str = url) -> None:
-                    source.fetch(1, url, written.manifest_sha256)
+            def fetch() -> None:
+                source.fetch(1, f"http://127.0.0.1:{far}", written.manifest_sha256)
 
-                def receive(port: int = link.port) -> None:
-                    _receive(port, room / "slowly", sum(map(len, shards)))
-
-                await asyncio.to_thread(seconds.time, name, receive if target == port else fetch)
+            await asyncio.to_thread(seconds.time, "http, fixed link: fetch", fetch)
 
 
 def _relayed(room: Path, shards: list[bytes]) -> float:

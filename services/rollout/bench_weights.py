@@ -8,15 +8,21 @@ import asyncio
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hiper.bench.timing import BenchOptions, Figure, Report, Say, Target
-from hiper.bench.weights import bare_write
+from hiper.bench.weights import LINK_BYTES_PER_S, bare_write, seconds_of_link, slow_link
 from hiper.config import RunConfig
+from hiper.config.weights import WeightsSettings
 from hiper.streams import PublishedPolicy
-from hiper.weights.manifest import version_directory, write_version
-from hiper.weights.source import FilesystemSource
+from hiper.weights.front import FilesystemFront, HttpFront
+from hiper.weights.http_source import open_http_source
+from hiper.weights.manifest import PublishedWeights, version_directory, write_version
+from hiper.weights.shelf import Shelf, serve_weights
+from hiper.weights.source import FilesystemSource, WeightsSource
 from services.rollout.bench_model import BenchModel
 from services.rollout.engine import Sampling
 from services.rollout.vllm_engine import VllmEngine
@@ -45,22 +51,75 @@ def run(options: BenchOptions, say: Say) -> Report:
 
 async def _run(options: BenchOptions, say: Say) -> Report:
     report = Report("weights", {}, options.repeats)
-    with tempfile.TemporaryDirectory(prefix="hiper-bench-") as folder:
-        models = [Path(folder, f"model-{seed}") for seed in range(2)]
+    async with AsyncExitStack() as open_while:
+        folder = Path(open_while.enter_context(tempfile.TemporaryDirectory(prefix="hiper-bench-")))
+        models = [folder / f"model-{seed}" for seed in range(2)]
         parameters = [_MODEL.write(path, seed=seed) for seed, path in enumerate(models)]
         say(f"vLLM starts on {parameters[0]:,} parameters")
         engine = VllmEngine(_config(models[0]))
-        try:
-            await engine.start()
-            bench = _Bench(engine, Path(folder, "weights"), models)
-            for version in range(1, options.repeats + 1):
-                say(f"publish to serving: {version} of {options.repeats}")
-                await bench.once(version)
-        finally:
-            await engine.close()
+        open_while.push_async_callback(engine.close)
+        await engine.start()
+        ways = [_disk(folder), await _link(folder, open_while)]
+        bench = _Bench(engine, folder / "weights", models)
+        for repeat in range(options.repeats):
+            for way in ways:
+                say(f"publish to serving, {way.name}: {repeat + 1} of {options.repeats}")
+                await bench.once(way)
     report.sizes = {"serving_parameters": parameters[0], "serving_bytes": bench.bytes}
-    report.figures = bench.figures()
+    report.figures = [figure for way in ways for figure in way.figures()]
     return report
+
+
+@dataclass
+class _Way:
+    """How versions get to the engine, what it takes without us, and the seconds of each version."""
+
+    name: str
+    source: WeightsSource
+    offer: Callable[[PublishedWeights], str]
+    bare: Callable[[list[bytes]], Awaitable[float]]
+    whole_s: list[float] = field(default_factory=list)
+    bare_s: list[float] = field(default_factory=list)
+    pause_s: list[float] = field(default_factory=list)
+
+    def figures(self) -> list[Figure]:
+        """What came out."""
+        against = [whole / bare for whole, bare in zip(self.whole_s, self.bare_s, strict=True)]
+        share = [100 * pause / whole for pause, whole in zip(self.pause_s, self.whole_s, strict=True)]
+        return [
+            Figure(f"{self.name}: publish to serving", "s", self.whole_s, "repeats"),
+            Figure(f"{self.name}: the same bytes, bare", "s", self.bare_s, "repeats"),
+            Figure(f"{self.name}: publish to serving, against bare", "x", against, "repeats", _WITHIN),
+            Figure(f"{self.name}: pause", "s", self.pause_s, "repeats"),
+            Figure(f"{self.name}: pause, of publish to serving", "%", share, "repeats", _PAUSE),
+        ]
+
+
+def _disk(folder: Path) -> _Way:
+    """The file system that learner and rollout share."""
+
+    async def bare(contents: list[bytes]) -> float:
+        started = time.perf_counter()
+        await asyncio.to_thread(bare_write, folder / "bare", contents)
+        return time.perf_counter() - started
+
+    return _Way("shared disk", FilesystemSource(), FilesystemFront().offer, bare)
+
+
+async def _link(folder: Path, open_while: AsyncExitStack) -> _Way:
+    """A link of fixed bandwidth between them; every version is another model, so nothing is sent as a delta."""
+    settings = WeightsSettings(transport="http", streams=1)
+    shelf = Shelf()
+    port = int(open_while.enter_context(serve_weights(shelf, settings)).rsplit(":", 1)[1])
+    far = await open_while.enter_async_context(slow_link(port))
+    front = HttpFront(shelf, f"http://127.0.0.1:{far}", delta=False)
+    source = open_while.enter_context(open_http_source(folder / "fetched", settings))
+
+    async def bare(contents: list[bytes]) -> float:
+        return await seconds_of_link(contents, folder / "received")
+
+    name = f"link of {LINK_BYTES_PER_S / 1e6:g} MB/s"
+    return _Way(name, source, front.offer, bare)
 
 
 def _config(model: Path) -> RunConfig:
@@ -70,56 +129,39 @@ def _config(model: Path) -> RunConfig:
 
 
 class _Bench:
-    """Publishes versions to one engine and keeps the seconds of each."""
+    """Publishes versions to one engine."""
 
     def __init__(self, engine: VllmEngine, root: Path, models: list[Path]) -> None:
         self._engine = engine
         self._root = root
         self._models = models
         self._board = _Board()
-        parts = SyncParts(self._board, FilesystemSource(), engine)
-        self._sync = WeightsSync(parts, SyncBounds(poll_s=0.05), lambda _ok, _detail: None)
+        self._version = 0
         self.bytes = 0
-        self._bare: list[float] = []
-        self._whole: list[float] = []
-        self._pause: list[float] = []
 
-    async def once(self, version: int) -> None:
+    async def once(self, way: _Way) -> None:
         """Measure one version, while a request is generated."""
-        source = self._models[version % 2]
-        contents = [path.read_bytes() for path in sorted(source.iterdir())]
-        await asyncio.to_thread(self._measure_bare, contents)
+        self._version += 1
+        version, source = self._version, self._models[self._version % 2]
+        way.bare_s.append(await way.bare([path.read_bytes() for path in sorted(source.iterdir())]))
+        sync = WeightsSync(
+            SyncParts(self._board, way.source, self._engine), SyncBounds(poll_s=0.05), lambda _ok, _detail: None
+        )
         busy = asyncio.create_task(self._keep_busy())
         started = time.perf_counter()
         written = await asyncio.to_thread(write_version, self._root, version, lambda to: _copy(source, to), {})
-        self._board.policy = PublishedPolicy(version, written.directory.as_uri(), written.manifest_sha256, 1)
-        assert await self._sync.poll()
+        uri = await asyncio.to_thread(way.offer, written)
+        self._board.policy = PublishedPolicy(version, uri, written.manifest_sha256, 1)
+        assert await sync.poll()
         generation = await self._engine.generate(_PROMPT, Sampling(1.0, 1.0, 1, 0), f"first-{version}")
-        self._whole.append(time.perf_counter() - started)
+        way.whole_s.append(time.perf_counter() - started)
         assert generation.version_start == version
-        self._pause.append(self._engine.last_pause_s)
+        way.pause_s.append(self._engine.last_pause_s)
         self.bytes = written.bytes
         busy.cancel()
         with suppress(asyncio.CancelledError):
             await busy
         shutil.rmtree(version_directory(self._root, version))
-
-    def figures(self) -> list[Figure]:
-        """What came out."""
-        pairs = list(zip(self._whole, self._bare, self._pause, strict=True))
-        return [
-            Figure("publish to serving", "s", self._whole, "repeats"),
-            Figure("the same bytes on this disk, bare", "s", self._bare, "repeats"),
-            Figure("publish to serving, against the disk", "x", [w / b for w, b, _ in pairs], "repeats", _WITHIN),
-            Figure("pause", "s", self._pause, "repeats"),
-            Figure("pause, of publish to serving", "%", [100 * p / w for w, _, p in pairs], "repeats", _PAUSE),
-        ]
-
-    def _measure_bare(self, contents: list[bytes]) -> None:
-        path = self._root.with_name("bare")
-        started = time.perf_counter()
-        bare_write(path, contents)
-        self._bare.append(time.perf_counter() - started)
 
     async def _keep_busy(self) -> None:
         number = 0
