@@ -81,11 +81,14 @@ def parse_config(
 
 
 def config_hash(config: RunConfig) -> str:
-    """Return the sha256 of the configuration, secrets, local addresses and tracing left out."""
+    """Return the sha256 of the configuration; secrets, local addresses and ports, tracing and how processes are run are
+    left out: they may differ each time."""
     left_out: dict[str, Any] = {
         "broker": {"url", "password_file"},
         "env": {"addresses"},
         "hae": {"critic_address"},
+        "learner": {"critic_port"},
+        "supervisor": True,
         "tracing": True,
     }
     tree = config.model_dump(mode="json", exclude=left_out)
