@@ -1,5 +1,6 @@
 """Values of a pod, for every component: each has the effect its comment says."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,57 +24,60 @@ def of(component: str, key: str, value: object) -> dict[str, Any]:
     return values_at(f"env.{family}.{key}" if component.startswith("env-") else f"{component}.{key}", value)
 
 
-PLACEMENT = {
-    "nodeSelector": ({"pool": "a"}, "nodeSelector"),
-    "tolerations": ([{"key": "spot", "operator": "Exists"}], "tolerations"),
-    "affinity": ({"nodeAffinity": {}}, "affinity"),
-    "priorityClassName": ("high", "priorityClassName"),
-    "runtimeClassName": ("nvidia", "runtimeClassName"),
+def each(key: str, own: Callable[[str], object], components: tuple[str, ...] = SERVICES) -> dict[str, Any]:
+    """Values that set `key` of every component to a value of its own: one render shows who got whose."""
+    return merged(*(of(component, key, own(component)) for component in components))
+
+
+PLACEMENT: dict[str, Callable[[str], object]] = {
+    "nodeSelector": lambda whose: {"pool": whose},
+    "tolerations": lambda whose: [{"key": whose, "operator": "Exists"}],
+    "affinity": lambda whose: {"nodeAffinity": {"of": whose}},
+    "priorityClassName": lambda whose: whose,
+    "runtimeClassName": lambda whose: whose,
 }
 
 
 @pytest.mark.parametrize("key", PLACEMENT)
 @pod
 def test_where_a_pod_runs(component: str, key: str) -> None:
-    value, field = PLACEMENT[key]
-    assert render(of(component, key, value)).pod(component).spec[field] == value
-    assert field not in render().pod(component).spec
+    rendered = render(each(key, PLACEMENT[key], PODS))
+    assert rendered.pod(component).spec[key] == PLACEMENT[key](component)
+    assert key not in render().pod(component).spec
 
 
 @pytest.mark.parametrize("key", PLACEMENT)
 def test_defaults_reach_every_pod(key: str) -> None:
-    value, field = PLACEMENT[key]
+    value = PLACEMENT[key]("all")
     rendered = render(values_at(f"podDefaults.{key}", value))
-    assert all(found.spec[field] == value for found in rendered.pods)
+    assert all(found.spec[key] == value for found in rendered.pods)
 
 
 @pod
 def test_a_component_wins_over_the_defaults(component: str) -> None:
-    values = merged(
-        values_at("podDefaults.nodeSelector", {"pool": "all"}), of(component, "nodeSelector", {"pool": "own"})
-    )
+    """Those of the tests of `helm test` have no values of their own."""
+    values = merged(values_at("podDefaults.nodeSelector", {"pool": "all"}), each("nodeSelector", place, PODS))
     rendered = render(values)
-    others = {found.component: found.spec["nodeSelector"]["pool"] for found in rendered.pods if found.kind != "Pod"}
-    assert others.pop(component) == "own"
-    assert set(others.values()) == {"all"}
+    assert rendered.pod(component).spec["nodeSelector"] == {"pool": component}
+    assert {found.spec["nodeSelector"]["pool"] for found in rendered.pods if found.kind == "Pod"} == {"all"}
+
+
+def place(component: str) -> dict[str, str]:
+    return {"pool": component}
 
 
 @pod
 def test_labels_and_annotations_of_a_pod(component: str) -> None:
-    rendered = render(
-        merged(of(component, "podLabels", {"queue": "a"}), of(component, "podAnnotations", {"note": "b"}))
-    )
-    metadata = rendered.pod(component).metadata
-    assert metadata["labels"]["queue"] == "a"
-    assert metadata["annotations"]["note"] == "b"
+    values = merged(each("podLabels", place, PODS), each("podAnnotations", place, PODS))
+    metadata = render(values).pod(component).metadata
+    assert metadata["labels"]["pool"] == component
+    assert metadata["annotations"]["pool"] == component
 
 
 @pod
 def test_how_long_a_pod_has_to_end(component: str) -> None:
-    assert (
-        render(of(component, "terminationGracePeriodSeconds", 700)).pod(component).spec["terminationGracePeriodSeconds"]
-        == 700
-    )
+    values = each("terminationGracePeriodSeconds", lambda whose: 700 + PODS.index(whose), PODS)
+    assert render(values).pod(component).spec["terminationGracePeriodSeconds"] == 700 + PODS.index(component)
 
 
 @pytest.mark.parametrize(
@@ -97,15 +101,9 @@ def test_who_is_not_called_ends_at_once(component: str) -> None:
 @service
 def test_an_image_of_ones_own(component: str) -> None:
     digest = "sha256:" + "0" * 64
-    image = {
-        "registry": "r.example.com",
-        "repository": "mine",
-        "tag": "2.0.0",
-        "digest": digest,
-        "pullPolicy": "Always",
-    }
-    main = render(of(component, "image", image)).pod(component).main
-    assert main["image"] == f"r.example.com/mine:2.0.0@{digest}"
+    image = {"registry": "r.example.com", "tag": "2.0.0", "digest": digest, "pullPolicy": "Always"}
+    main = render(each("image", lambda whose: {**image, "repository": whose})).pod(component).main
+    assert main["image"] == f"r.example.com/{component}:2.0.0@{digest}"
     assert main["imagePullPolicy"] == "Always"
 
 
@@ -135,7 +133,7 @@ def test_variables_mounts_and_containers_of_ones_own(component: str) -> None:
         "initContainers": [{"name": "first", "image": "busybox:1.37.0"}],
         "sidecars": [{"name": "beside", "image": "busybox:1.37.0"}],
     }
-    found = render(merged(*(of(component, key, value) for key, value in extras.items()))).pod(component)
+    found = render(merged(*(each(key, lambda _, value=value: value) for key, value in extras.items()))).pod(component)
     assert found.variables["NCCL_DEBUG"] == "INFO"
     assert found.main["envFrom"] == extras["extraEnvFrom"]
     assert found.mounts["/scratch"]["name"] == "scratch"
@@ -146,21 +144,24 @@ def test_variables_mounts_and_containers_of_ones_own(component: str) -> None:
 
 @service
 def test_command_and_arguments_of_ones_own(component: str) -> None:
-    main = render(merged(of(component, "command", ["sleep"]), of(component, "args", ["1d"]))).pod(component).main
-    assert (main["command"], main["args"]) == (["sleep"], ["1d"])
+    values = merged(each("command", lambda _: ["sleep"]), each("args", lambda whose: [whose]))
+    main = render(values).pod(component).main
+    assert (main["command"], main["args"]) == (["sleep"], [component])
 
 
 @service
 def test_figures_of_a_probe_keep_its_handler(component: str) -> None:
-    probe = render(of(component, "startupProbe", {"failureThreshold": 270})).pod(component).main["startupProbe"]
+    values = each("startupProbe", lambda _: {"failureThreshold": 270})
+    probe = render(values).pod(component).main["startupProbe"]
     assert probe["failureThreshold"] == 270
     assert probe["httpGet"]["path"] == "/healthz"
 
 
 @service
 def test_a_handler_of_ones_own_replaces_it(component: str) -> None:
-    probe = render(of(component, "livenessProbe", {"exec": {"command": ["true"]}})).pod(component).main["livenessProbe"]
-    assert probe["exec"] == {"command": ["true"]}
+    values = each("livenessProbe", lambda whose: {"exec": {"command": [whose]}})
+    probe = render(values).pod(component).main["livenessProbe"]
+    assert probe["exec"] == {"command": [component]}
     assert "httpGet" not in probe
 
 
@@ -185,7 +186,9 @@ def test_a_component_can_be_left_out(component: str) -> None:
 
 @pytest.mark.parametrize("component", ["rollout", "reward", "hae", "env-alfworld"])
 def test_a_number_of_pods(component: str) -> None:
-    assert render(of(component, "replicaCount", 5)).find("Deployment", component)["spec"]["replicas"] == 5
+    scaled = ("rollout", "reward", "hae", "env-alfworld")
+    rendered = render(each("replicaCount", lambda whose: 5 + scaled.index(whose), scaled))
+    assert rendered.find("Deployment", component)["spec"]["replicas"] == 5 + scaled.index(component)
 
 
 @pytest.mark.parametrize("component", ["rollout", "learner"])
