@@ -45,7 +45,7 @@ _SAMPLE_S = 0.5
 _END_S = 30.0
 """How long a run may take to end its processes before they are killed."""
 _MODEL = {"hidden_size": 64, "layers": 2, "heads": 2, "intermediate_size": 192}
-_EPISODES, _SLOTS, _TURNS, _ROWS = 64, 32, 12, 256
+_EPISODES, _SLOTS, _TURNS, _ROWS, _EPOCHS = 64, 32, 12, 256, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,9 @@ def settings(staleness: int, updates: int, seed: int, cores: Cores) -> dict[str,
             "max_staleness": staleness,
             "dtype": "float32",
             "threads": 1,
-            "actor": {"lr": 1e-7, "minibatch_rows": _ROWS},
-            "critic": {"lr": 1e-5, "minibatch_rows": _ROWS},
+            # As many passes as make the learner's work of an update about as much as the rollout's.
+            "actor": {"lr": 1e-7, "minibatch_rows": _ROWS, "epochs": _EPOCHS},
+            "critic": {"lr": 1e-5, "minibatch_rows": _ROWS, "epochs": _EPOCHS},
         },
         # Only before the first update and after the last one.
         "evaluation": {"split": "valid", "every": 0},
@@ -317,6 +318,7 @@ def _sizes(paces: Sequence[Pace], updates: int, cores: Cores) -> dict[str, objec
         "turns_of_an_update": round(sum(pace.turns for pace in paces) / number),
         "tokens_of_an_update": round(sum(pace.tokens for pace in paces) / number),
         "episodes_at_once": _SLOTS,
+        "epochs": _EPOCHS,
         "cpu_s_of_an_update": {
             "learner": round(sum(pace.learner_cpu for pace in paces) / number, 2),
             "others": round(sum(pace.others_cpu for pace in paces) / number, 2),
