@@ -40,6 +40,8 @@ class LocalEnvironment:
         self._source = source
         self._settings = settings
         self._threads = ThreadPoolExecutor(min(threads, _MOST_THREADS), "env")
+        self._pins: dict[str, TaskPin] = {}
+        """What was listed: to pin a task again may cost as much as to open it."""
         self._live: dict[str, tuple[Episode, TaskPin]] = {}
 
     async def info(self) -> LocalTasks:
@@ -50,21 +52,19 @@ class LocalEnvironment:
 
     async def list_tasks(self, split: str) -> list[TaskPin]:
         """See `TaskLister`."""
-        return await asyncio.to_thread(lambda: [self._source.pin(task_id) for task_id in self._source.ids(split)])
+        return list((await self._pinned(self._source.ids(split), full=False)).values())
 
     async def pin_tasks(self, task_ids: Sequence[str], *, full: bool = False) -> dict[str, TaskPin]:
         """See `TaskLister`."""
         known = {task_id for split in self._source.splits() for task_id in self._source.ids(split)}
-        here = [task_id for task_id in task_ids if task_id in known]
-        pins = await asyncio.to_thread(lambda: [self._source.pin(task_id, full=full) for task_id in here])
-        return dict(zip(here, pins, strict=True))
+        return await self._pinned([task_id for task_id in task_ids if task_id in known], full=full)
 
     async def open(self, session_id: str, task_id: str, seed: int, max_steps: int) -> StepResult:
         """See `Environment`. Raises `DataError` for a task that cannot be played."""
 
         def begin() -> tuple[Episode, TaskPin, StepResult]:
             episode = self._source.open(task_id, seed=seed, max_steps=max_steps)
-            return episode, self._source.pin(task_id), episode.reset()
+            return episode, self._pins.get(task_id) or self._source.pin(task_id), episode.reset()
 
         episode, pin, first = await self._ask(f"task {task_id}", begin, self._settings.reset_timeout_s)
         self._live[session_id] = episode, pin
@@ -82,6 +82,12 @@ class LocalEnvironment:
     async def close(self, session_id: str) -> None:
         """See `Environment`."""
         self._live.pop(session_id, None)
+
+    async def _pinned(self, task_ids: Sequence[str], *, full: bool) -> dict[str, TaskPin]:
+        pins = await asyncio.to_thread(lambda: [self._source.pin(task_id, full=full) for task_id in task_ids])
+        found = dict(zip(task_ids, pins, strict=True))
+        self._pins |= found
+        return found
 
     async def _ask(self, task: str, call: Callable[[], _Answer], timeout_s: float) -> _Answer:
         try:
