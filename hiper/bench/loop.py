@@ -15,17 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
-from hiper.bench.timing import BenchOptions, Figure, Report, Say, Target
+from hiper.bench.pace import ASYNCHRONOUS, SYNCHRONOUS, CpuTimes, Pace, figures, pace_of
+from hiper.bench.timing import BenchOptions, Report, Say
 from hiper.errors import DependencyError, ExitCode, RunStateError
 from hiper.report import RunFiles
 from hiper.supervisor.children import tied
@@ -35,12 +35,11 @@ from hiper.supervisor.status import read_status
 from hiper.supervisor.table import BROKER, SERVICES
 from hiper.supervisor.workers import usable_processors
 
-__all__ = ["Cores", "CpuTimes", "Pace", "figures", "pace_of", "play", "run", "settings", "two_cores", "used_between"]
+__all__ = ["Cores", "play", "run", "settings", "two_cores"]
 
 _UPDATES, _WARM_UP = 8, 2
-_MODES = {"synchronous": 0, "asynchronous": 1}
+_MODES = {SYNCHRONOUS: 0, ASYNCHRONOUS: 1}
 """Name to `max_staleness`."""
-_AGAINST_SYNCHRONOUS = Target(1.5)
 _SAMPLE_S = 0.5
 _END_S = 30.0
 """How long a run may take to end its processes before they are killed."""
@@ -61,57 +60,6 @@ class Cores:
         return {name: [self.learner if name == "learner" else self.others] for name in services}
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What the counted part of one run came to. Seconds are those of one update, on average."""
-
-    seconds: float
-    """From one update to the next."""
-    waited: float
-    """Of those, how long the learner had nothing to do."""
-    learner_cpu: float
-    """CPU time of the learner."""
-    others_cpu: float
-    """CPU time of everything else of the run."""
-    foreign_cpu: float
-    """CPU time of other programs, on the two cores."""
-    staleness: float
-    """Versions that the oldest turn of a trajectory is behind the policy that learns from it, on average."""
-    turns: float
-    """Turns of an update's batch."""
-    tokens: float
-    """Tokens of an update's batch, prompts included."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuTimes:
-    """CPU seconds used until some moment."""
-
-    moment: float
-    """Unix seconds."""
-    learner: float
-    others: float
-    """Of everything else of the run."""
-    cores: float
-    """Of whoever used the two cores."""
-
-
-def used_between(samples: Sequence[CpuTimes], start: float, end: float) -> CpuTimes:
-    """Return what was used from `start` to `end`, between samples in proportion."""
-    moments = [sample.moment for sample in samples]
-
-    def used(values: Iterable[float]) -> float:
-        before, after = np.interp((start, end), moments, list(values))
-        return float(after - before)
-
-    return CpuTimes(
-        end,
-        learner=used(sample.learner for sample in samples),
-        others=used(sample.others for sample in samples),
-        cores=used(sample.cores for sample in samples),
-    )
-
-
 def run(options: BenchOptions, say: Say) -> Report:
     """Measure. Needs two cores, vLLM and torch. `options.scale` shrinks the number of updates."""
     cores = two_cores(sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [], usable_processors())
@@ -128,7 +76,7 @@ def run(options: BenchOptions, say: Say) -> Report:
                 tree = settings(_MODES[name], updates, options.seed, cores)
                 paces[name].append(play(name, tree, cores, Path(folder, f"{name}-{repeat}")))
     report = Report("loop", {"source": "synthetic", "seed": options.seed}, options.repeats)
-    report.sizes = _sizes(paces["synchronous"], updates, cores)
+    report.sizes = _sizes(paces[SYNCHRONOUS], updates, cores)
     report.figures = figures(paces)
     if options.data is not None:
         report.notes.append("--data was not used: the games are synthetic")
@@ -252,59 +200,6 @@ def _sample(run_dir: Path, cores: Cores) -> CpuTimes:
 def _cpu_seconds(process: psutil.Process) -> float:
     times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
     return sum(one.user + one.system for one in times)
-
-
-def pace_of(lines: Sequence[Mapping[str, Any]], samples: Sequence[CpuTimes], warm_up: int) -> Pace:
-    """Make a pace of the lines of metrics.jsonl, without the first `warm_up` updates.
-
-    Raises `RunStateError` where no update is left.
-    """
-    counted = lines[warm_up:]
-    if not counted:
-        raise RunStateError(f"{len(lines)} updates, of which {warm_up} warm up: none is left to measure")
-    start, end = lines[warm_up - 1]["time"], lines[-1]["time"]
-    used = used_between(samples, start, end)
-
-    def mean(key: str) -> float:
-        return sum(float(line[key]) for line in counted) / len(counted)
-
-    return Pace(
-        seconds=(end - start) / len(counted),
-        waited=mean("seconds_wait"),
-        learner_cpu=used.learner / len(counted),
-        others_cpu=used.others / len(counted),
-        foreign_cpu=max(0.0, used.cores - used.learner - used.others) / len(counted),
-        staleness=mean("staleness"),
-        turns=mean("turns"),
-        tokens=mean("tokens"),
-    )
-
-
-def figures(paces: Mapping[str, Sequence[Pace]]) -> list[Figure]:
-    """What the runs of both kinds, one a repeat each, come to."""
-    before, after = paces["synchronous"], paces["asynchronous"]
-    gained = [one.seconds / other.seconds for one, other in zip(before, after, strict=True)]
-    most = [one.seconds / max(one.learner_cpu, one.others_cpu) for one in before]
-    shown = [
-        Figure(name, "updates/h", [3600 / pace.seconds for pace in done], "repeats") for name, done in paces.items()
-    ]
-    shown += [
-        Figure("asynchronous against synchronous", "x", gained, "repeats", _AGAINST_SYNCHRONOUS),
-        Figure("the most two cores can give", "x", most, "repeats"),
-    ]
-    for name, done in paces.items():
-        shares = {
-            "learner waits": [pace.waited / pace.seconds for pace in done],
-            "learner's core idle": [1 - pace.learner_cpu / pace.seconds for pace in done],
-            "rollout's core idle": [1 - pace.others_cpu / pace.seconds for pace in done],
-            "cores taken by other programs": [pace.foreign_cpu / pace.seconds / 2 for pace in done],
-        }
-        shown += [
-            Figure(f"{name}: {what}", "%", [100 * share for share in values], "repeats")
-            for what, values in shares.items()
-        ]
-        shown.append(Figure(f"{name}: staleness", "versions", [pace.staleness for pace in done], "repeats"))
-    return shown
 
 
 def _sizes(paces: Sequence[Pace], updates: int, cores: Cores) -> dict[str, object]:
