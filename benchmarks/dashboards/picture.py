@@ -43,7 +43,7 @@ def draw_page(answered: Answered, foot: str) -> Figure:
     figure.set_layout_engine("none")
     figure.text(0.008, 1 - 1.2 / whole, answered.page["title"], size=15, weight="bold", va="center")
     figure.text(0.008, 1 - 2.3 / whole, answered.page["description"], size=9, color=GREY, va="center")
-    figure.text(0.008, _FOOT / 2 / whole, textwrap.fill(foot, 190), size=8, color=GREY, va="center")
+    figure.text(0.008, _FOOT / 2 / whole, textwrap.fill(foot, 215), size=8, color=GREY, va="center")
     for panel in panels:
         place = panel["gridPos"]
         top = 1 - (_HEAD + place["y"]) / whole
@@ -155,7 +155,7 @@ class _Panel:
             axes.set_ylim(min(low, self._defaults["min"]), max(high, self._defaults["max"]))
         elif low == high:
             axes.set_ylim(min(2 * low, 0), max(2 * high, 0) if low else 1)
-        elif 0 <= low < 0.5 * high:
+        elif low >= 0:
             axes.set_ylim(bottom=0)
         if self._defaults["custom"]["thresholdsStyle"]["mode"] == "dashed":
             for step in self._defaults["thresholds"]["steps"]:
@@ -176,16 +176,12 @@ class _Panel:
 
 
 class _BinaryLocator(MaxNLocator):
-    """Ticks that are round in KiB, MiB or GiB: of a few of them, powers of two of the unit below."""
+    """Ticks at whole multiples of a power of two: round in KiB, MiB and GiB."""
 
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
-        """Ticks between two figures in bytes."""
-        largest = max(abs(vmin), abs(vmax), 1.0)
-        unit = 1024.0 ** math.floor(math.log(largest, 1024))
-        few = unit > 1 and largest < 8 * unit
-        self.set_params(nbins=5, steps=[1, 1.28, 2.56, 5.12, 10] if few else [1, 2, 4, 5, 8, 10])
-        unit /= 1024 if few else 1
-        return [tick * unit for tick in super().tick_values(vmin / unit, vmax / unit)]
+        """Ticks between two figures in bytes, six at most."""
+        apart = 2.0 ** math.ceil(math.log2(max(vmax - vmin, 1.0) / 5))
+        return list(np.arange(math.floor(vmin / apart) * apart, vmax + apart, apart))
 
 
 def _wrapped(names: list[str], columns: int) -> list[list[tuple[int, str]]]:
@@ -240,4 +236,4 @@ def _seconds(value: float) -> str:
 
 def _scaled(value: float, base: int, names: Sequence[str]) -> str:
     power = min(int(math.log(abs(value), base)), len(names) - 1) if abs(value) >= base else 0
-    return f"{value / base**power:.3g} {names[power]}".strip()
+    return f"{value / base**power:.4g} {names[power]}".strip()

@@ -1,7 +1,7 @@
 """The first page: is the run learning, is it flowing, is it healthy?"""
 
 from hiper.metrics.dashboards.model import Dashboard, Line, Panel, Row
-from hiper.metrics.dashboards.promql import latest, mean, rate
+from hiper.metrics.dashboards.promql import EPISODES, latest, mean, rate
 from hiper.metrics.dashboards.training import ALARMS, STALENESS, SUCCESS
 
 __all__ = ["OVERVIEW"]
@@ -50,8 +50,8 @@ OVERVIEW = Dashboard(
                 SUCCESS,
                 Panel(
                     "Return per episode",
-                    "Mean undiscounted return of the environment.",
-                    [Line(mean("hiper_rollout_episode_return", "env"), "{{env}}")],
+                    "Mean undiscounted return of the environment, over ten minutes.",
+                    [Line(mean("hiper_rollout_episode_return", "env", EPISODES), "{{env}}")],
                 ),
                 ALARMS,
             ],

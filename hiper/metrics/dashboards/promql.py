@@ -1,8 +1,11 @@
 """The few shapes of PromQL the dashboards are made of. `@` is replaced by the choice of run (see `model`)."""
 
-__all__ = ["latest", "mean", "optional", "quantile", "quantile_or_zero", "rate", "share"]
+__all__ = ["EPISODES", "latest", "mean", "optional", "quantile", "quantile_or_zero", "rate", "share"]
 
 _WINDOW = "[$__rate_interval]"
+EPISODES = "[10m]"
+"""Over what a figure of episodes is taken. Of those begun together short ones end first, and they are the won ones: a
+shorter window would swing between the two kinds."""
 
 
 def rate(metric: str, by: str = "", labels: str = "") -> str:
@@ -23,10 +26,10 @@ def quantile_or_zero(share_of_one: float, metric: str, by: str = "") -> str:
     return f"{quantile(share_of_one, metric, by)} or on() {_nothing(by)}"
 
 
-def mean(metric: str, by: str = "") -> str:
+def mean(metric: str, by: str = "", window: str = _WINDOW) -> str:
     """Mean of what a histogram observed."""
     grouped = f" by ({by})" if by else ""
-    total, count = (f"sum{grouped} (rate({_selector(f'{metric}_{part}')}{_WINDOW}))" for part in ("sum", "count"))
+    total, count = (f"sum{grouped} (rate({_selector(f'{metric}_{part}')}{window}))" for part in ("sum", "count"))
     return f"{total} / {count}"
 
 

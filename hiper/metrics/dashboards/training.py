@@ -1,12 +1,12 @@
 """Training in depth: outcomes, credit per level, the update. Some of its panels open the overview, too."""
 
 from hiper.metrics.dashboards.model import Dashboard, Line, Panel, Row
-from hiper.metrics.dashboards.promql import latest, mean, optional, quantile, rate
+from hiper.metrics.dashboards.promql import EPISODES, latest, mean, optional, quantile, rate
 
 __all__ = ["ALARMS", "STALENESS", "SUCCESS", "TRAINING"]
 
-_PLAYED = 'rate(hiper_rollout_episodes_total{@,outcome!="abandoned"}[$__rate_interval])'
-_WON = 'rate(hiper_rollout_episodes_total{@,outcome="success"}[$__rate_interval])'
+_PLAYED = 'rate(hiper_rollout_episodes_total{@,outcome!="abandoned"}' + EPISODES + ")"
+_WON = 'rate(hiper_rollout_episodes_total{@,outcome="success"}' + EPISODES + ")"
 
 
 def _won(by: str = "") -> str:
@@ -53,7 +53,7 @@ TRAINING = Dashboard(
                 SUCCESS,
                 Panel(
                     "Success by task type",
-                    "Share of won episodes of those played to an end.",
+                    "Share of won episodes of those played to an end within ten minutes.",
                     [Line(_won("by (task_type)"), "{{task_type}}"), Line(_won(), "all")],
                     "percentunit",
                 ),
@@ -65,13 +65,13 @@ TRAINING = Dashboard(
                 ),
                 Panel(
                     "Return",
-                    "Mean undiscounted return of the environment per episode.",
-                    [Line(mean("hiper_rollout_episode_return", "env"), "{{env}}")],
+                    "Mean undiscounted return of the environment per episode, over ten minutes.",
+                    [Line(mean("hiper_rollout_episode_return", "env", EPISODES), "{{env}}")],
                 ),
                 Panel(
                     "Turns per episode",
-                    "Mean length of an episode.",
-                    [Line(mean("hiper_rollout_episode_turns", "env"), "{{env}}")],
+                    "Mean length of an episode, over ten minutes.",
+                    [Line(mean("hiper_rollout_episode_turns", "env", EPISODES), "{{env}}")],
                 ),
                 Panel(
                     "Version at the last evaluation",
@@ -88,7 +88,7 @@ TRAINING = Dashboard(
                     "Segments per episode",
                     "Mean number of sub-goals an episode pursues, and mean turns of one.",
                     [
-                        Line(mean("hiper_rollout_subgoals_per_episode"), "sub-goals"),
+                        Line(mean("hiper_rollout_subgoals_per_episode", window=EPISODES), "sub-goals"),
                         Line(latest("hiper_hae_segment_turns"), "turns of a segment"),
                         Line(latest("hiper_hae_switches_per_episode"), "switches"),
                     ],
