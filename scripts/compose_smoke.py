@@ -39,6 +39,7 @@ from containers import (
 )
 
 PROJECT = "hiper-smoke"
+OURS = ("--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
 FILES = ("docker-compose.yml", "tests/compose/smoke.yml")
 OFFLINE_FILE = "tests/compose/offline.yml"
 TAG = "smoke"
@@ -50,6 +51,7 @@ CONTROL, PROMETHEUS, JAEGER = (f"http://127.0.0.1:{port}" for port in (8090, 909
 LIMITS_MB = {"hiper": 300, "hiper-control": 350, "hiper-broker": 300}
 """Largest sizes of images, in 10^6 bytes as `docker images` counts."""
 VERSIONS_S, HEALTHY_S = 1800.0, 400.0
+KILLED = 128 + signal.SIGKILL
 NOT_SERVICES = frozenset({"init", "warmstart", "smoke", "rollout-gpu", "learner-gpu"})
 
 
@@ -168,8 +170,19 @@ def scale(compose: Compose) -> None:
     say(f"a second rollout is ready after {took:.0f} s")
 
 
+def stop(compose: Compose) -> None:
+    """Stop everything; what does not end by itself is killed when its grace is over, and that is a fault."""
+    started = time.monotonic()
+    compose("stop", seconds=300)
+    containers = json.loads(run("docker", "inspect", *run("docker", "ps", "--all", *OURS).split()))
+    killed = [container["Name"] for container in containers if container["State"]["ExitCode"] == KILLED]
+    if killed:
+        raise BrokenError(f"stopped only when killed: {', '.join(killed)}")
+    say(f"stopped {time.monotonic() - started:.0f} s later, {len(containers)} containers, none of them killed")
+
+
 def exercise(compose: Compose, services: Sequence[str]) -> None:
-    """Everything the script promises, from `up` to the last kill."""
+    """Everything the script promises, from `up` to the last `stop`."""
     started = time.monotonic()
     compose("up", "--detach", *services, seconds=1800)
     say(f"up after {time.monotonic() - started:.0f} s")
@@ -191,6 +204,7 @@ def exercise(compose: Compose, services: Sequence[str]) -> None:
     if pipeline["conservation_gap"] or pipeline["dead_letters"]:
         raise BrokenError(f"not every trajectory is accounted for: {pipeline}")
     say(f"the run went on; of {pipeline['published']} trajectories none is lost, doubled or among the dead letters")
+    stop(compose)
 
 
 def settings(sources: dict[str, str]) -> dict[str, str]:
@@ -220,9 +234,8 @@ def smoke(compose: Compose, *, without: frozenset[str], keep_images: bool) -> No
         # Compose's own --rmi takes all of them, pulled ones too, or none that has a name.
         if not keep_images and (made := run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", MADE).split()):
             run("docker", "image", "rm", *made)
-    mark = ("--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
     for things in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
-        if left := run("docker", *things, *mark).split():
+        if left := run("docker", *things, *OURS).split():
             raise BrokenError(f"docker {' '.join(things)}: {', '.join(left)} left")
     say("down, no container, volume or network left")
 
