@@ -148,6 +148,9 @@ class LearnerSettings(Section):
     """A learner that does not renew its lease for this long may be replaced."""
     critic_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of the critic service; 0 = any. Filled in by `hiper up`."""
+    when_done: Literal["exit", "idle"] = "exit"
+    """What the learner does once the run is at its end: `exit` with 0, or stay up without a model, ready and doing
+    nothing, for those who start again whatever exits. The chart sets `idle`."""
     batch_timeout_s: Seconds = 1800.0
     """A batch that does not arrive for this long is reported as a stall, with what is missing."""
 

@@ -87,7 +87,7 @@ def config_hash(config: RunConfig) -> str:
         "broker": {"url", "password_file"},
         "env": {"addresses"},
         "hae": {"critic_address"},
-        "learner": {"critic_port"},
+        "learner": {"critic_port", "when_done"},
         "supervisor": True,
         "tracing": True,
     }

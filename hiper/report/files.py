@@ -34,6 +34,10 @@ class RunFiles:
         """Whether a person ended the run before its last iteration."""
         return bool(self.tree(FINISHED_NAME).get("stopped"))
 
+    def done(self, iterations: int) -> bool:
+        """Whether a run of `iterations` is at its end: all of them are applied, or a person ended it before."""
+        return self.stopped or int(self.tree(FINISHED_NAME).get("policy_version", -1)) >= iterations
+
     def tree(self, name: str) -> Tree:
         """A JSON object, empty if there is none."""
         try:

@@ -1,6 +1,7 @@
 """Wiring of the learner."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -9,8 +10,8 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
-from hiper.config import RunConfig
 from hiper.errors import ConfigError, DataError
+from hiper.report import RunFiles
 from hiper.rpc import Listen, serve
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
@@ -31,20 +32,45 @@ T = TypeVar("T")
 
 
 async def main(context: ServiceContext) -> None:
-    """Learn until the run is finished or `context.stop`."""
+    """Learn until the run is finished or `context.stop`, then do as `learner.when_done` says."""
+    idles = context.config.learner.when_done == "idle"
+    if not (idles and _is_done(context)):
+        await _train(context)
+    if idles and _is_done(context):
+        await _rest(context)
+
+
+async def _train(context: ServiceContext) -> None:
     config = context.config
     critic = ("critic",) if config.hae.estimator.needs_critic else ()
-    for check in ("model", "broker", "tasks", *critic):
+    for check in ("tasks", "model", "broker", *critic):
         context.health.set(check, False, "starting")
+    # First of all, since a large model takes minutes to load. The processes beside the first one do as that says.
+    leads = os.environ.get("RANK", "0") == "0"
+    plan = await _unless_stopped(context.stop, _plan(context)) if leads else None
+    if context.stop.is_set():
+        return
     trainer = await asyncio.to_thread(build_trainer, config)
     context.health.set("model", True, str(trainer.device))
-    if await asyncio.to_thread(trainer.follow):
+    if await asyncio.to_thread(trainer.follow) or plan is None:
         return
     with trainer.leading():
-        await _lead(context, trainer)
+        await _lead(context, trainer, plan)
 
 
-async def _lead(context: ServiceContext, trainer: Trainer) -> None:
+def _is_done(context: ServiceContext) -> bool:
+    return RunFiles(context.run_dir).done(context.config.learner.iterations)
+
+
+async def _rest(context: ServiceContext) -> None:
+    """Be ready until `context.stop`: whoever restarts what exits would load the model again, for nothing."""
+    for check in {"service", *context.health.checks()}:
+        context.health.set(check, True, "the run is at its end")
+    context.log.info("the run is at its end; nothing is left to do")
+    await context.stop.wait()
+
+
+async def _lead(context: ServiceContext, trainer: Trainer, plan: TaskPlan) -> None:
     config = context.config
     # An entry waits here for as long as its batch takes, over any number of restarts; how often it was delivered says
     # nothing about it.
@@ -59,20 +85,16 @@ async def _lead(context: ServiceContext, trainer: Trainer) -> None:
         context.log.info("lease acquired", generation=lease.generation)
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(lease.keep())
-            await _learn(context, trainer, broker, lease)
+            await _learn(context, trainer, plan, broker, lease)
             keeper.cancel()
         await lease.release()
 
 
-async def _learn(context: ServiceContext, trainer: Trainer, broker: Broker, lease: LearnerLease) -> None:
+async def _learn(
+    context: ServiceContext, trainer: Trainer, plan: TaskPlan, broker: Broker, lease: LearnerLease
+) -> None:
     """Runs beside the keeper of the lease, and is cancelled if that loses it."""
     config = context.config
-    plan = await _unless_stopped(context.stop, _plan(config))
-    if plan is None:
-        return
-    panels = plan.panels
-    sizes = f"{len(panels.train.tasks)} to train on, {len(panels.evaluation.tasks)} to evaluate on"
-    context.health.set("tasks", True, f"{sizes} ({panels.evaluation.name})")
     consumer = Consumer(broker, Stream.ADVANTAGES, GROUPS[Stream.ADVANTAGES], "learner")
     with open_front(config.weights) as front:
         ports = Ports(broker, consumer, TaskQueue(broker), lease, PolicyBoard(broker), front)
@@ -104,13 +126,16 @@ async def _serving_values(context: ServiceContext, trainer: Trainer) -> AsyncIte
             servicer.close()
 
 
-async def _plan(config: RunConfig) -> TaskPlan:
+async def _plan(context: ServiceContext) -> TaskPlan:
     """Raises `ConfigError` where settings, panels and data do not go together: starting again would not help."""
-    async with EnvClient(config.env) as env:
+    async with EnvClient(context.config.env) as env:
         try:
-            return TaskPlan(config, await choose_panels(config, env))
+            panels = await choose_panels(context.config, env)
         except DataError as error:
             raise ConfigError(error.message, error.hint) from error
+    sizes = f"{len(panels.train.tasks)} to train on, {len(panels.evaluation.tasks)} to evaluate on"
+    context.health.set("tasks", True, f"{sizes} ({panels.evaluation.name})")
+    return TaskPlan(context.config, panels)
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

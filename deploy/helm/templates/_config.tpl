@@ -39,6 +39,8 @@
 {{- $broker = dict "assume_settings" .Values.externalBroker.assumeSettings -}}
 {{- end -}}
 {{- $_ := set $config "broker" (merge (default dict $config.broker) $broker) -}}
+{{- /* A StatefulSet starts again whatever exits, also a learner that has finished. */ -}}
+{{- $_ := set $config "learner" (merge (default dict $config.learner) (dict "when_done" "idle")) -}}
 {{- toYaml $config -}}
 {{- end -}}
 

@@ -94,8 +94,9 @@ async def settle_evaluation(config: RunConfig, host: TaskLister) -> Settled:
 
     Raises `PanelMismatchError` where panel and data differ, and `DataError` where nothing is left to play.
     """
-    info, settings = await host.info(), config.evaluation
+    settings = config.evaluation
     named = load_panel(settings.panel) if settings.panel else None
+    info = await host.info()
     held_out = settings.split or ("" if named else held_out_split(info.splits))
     return await _Choice(host, info, held_out, config).settle(named)
 

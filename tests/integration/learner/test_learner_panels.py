@@ -22,6 +22,7 @@ async def test_an_altered_game_ends_the_run_in_one_line_that_names_it(world: Wor
 
     world.tree["env"] = {"data": str(tree)}
     world.tree["evaluation"]["panel"] = str(panel)
+    world.tree["model"]["path"] = "no model is loaded for this"
     with processes(world) as learner:
         process = learner()
         assert await process.ends() == 2, "no restart would help"
