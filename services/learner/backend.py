@@ -35,7 +35,8 @@ class Backend(Protocol):
         """Take an optimiser step unless the gradient is not finite; return its norm, and begin with none again."""
 
     def model_tensors(self) -> Tensors:
-        """Return the model's tensors by name, tied ones once, whole and on the CPU; what is frozen is left out."""
+        """Return the model's tensors by name, tied ones once, whole and on the CPU; what is frozen is left out. All
+        ranks call this and the next together, and the first has the result."""
 
     def optimiser_tensors(self) -> Tensors:
         """Return the optimiser's state as `<index of the parameter>.<name>`, whole and on the CPU."""

@@ -137,6 +137,8 @@ class FollowingTrainer(Trainer):
 
     def follow(self) -> bool:
         """Do as rank 0 does until it dismisses. Raises `RunStateError` if it is gone."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # a thread's own: the models may have been loaded in another
         order, number, arrays = self._crew.hear()
         while order is not Order.END:
             self._obey(order, number, arrays)

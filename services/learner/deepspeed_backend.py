@@ -80,12 +80,12 @@ class DeepspeedBackend:
         return float(self._engine.get_global_grad_norm()) if self._engine.was_step_applied() else float("inf")
 
     def model_tensors(self) -> Tensors:
-        """Return the model's tensors."""
+        """Return the model's tensors; nothing but on the first rank: a machine's ranks share its memory."""
         with self.whole():
-            return named_tensors(self.model)
+            return named_tensors(self.model) if dist.get_rank() == 0 else {}
 
     def optimiser_tensors(self) -> Tensors:
-        """Return the optimiser's state; nothing before the first step."""
+        """Return the optimiser's state; nothing before the first step, and but on the first rank."""
         states = [self._states[flat] for flat in self._partitions() if self._states.get(flat)]
         if not states:
             return {}
@@ -93,17 +93,18 @@ class DeepspeedBackend:
         for index, parameter in enumerate(self._trained):
             found[f"{index}.step"] = states[0]["step"].detach().cpu().clone()
             for moment in _MOMENTS:
-                full = safe_get_full_optimizer_state(parameter, moment)
-                found[f"{index}.{moment}"] = full.detach().reshape(_shape(parameter)).cpu().contiguous()
+                full = safe_get_full_optimizer_state(parameter, moment)  # by all ranks together
+                if dist.get_rank() == 0:
+                    found[f"{index}.{moment}"] = full.detach().reshape(_shape(parameter)).cpu().contiguous()
         return found
 
     def restore(self, model: Tensors, optimiser: Tensors) -> None:
         """Take up a checkpoint."""
         with self.whole(modified=True):
             restore_model(self.model, model)
-            values = [parameter.detach().clone() for parameter in self._trained]
-        for parameter, value in zip(self._trained, values, strict=True):
-            self._set(parameter, value)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                self._set(parameter, model[name])
         if optimiser:
             self._make_states(optimiser["0.step"])
             for index, parameter in enumerate(self._trained):

@@ -6,6 +6,7 @@ A start takes far longer than updates of so small a model, so one start does man
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "learner"))
 from learner_made import VOCABULARY, make_trajectory, tiny_model
 
 from hiper.config.sections import LearnerSettings
+from services.learner import deepspeed_backend
 from services.learner.crew import Crew, FollowingTrainer, LeadingTrainer
 from services.learner.deepspeed_backend import connect
 from services.learner.lora import add_lora
@@ -54,8 +56,20 @@ def train(trainer: Trainer, task: dict) -> dict:
     return {"lines": lines, "values": values.tolist(), "critic_version": version}
 
 
+def share_out_everything() -> None:
+    """ZeRO-3 keeps small weights whole on every rank, and here all are small."""
+    usual = deepspeed_backend._config
+
+    def config(*arguments: Any) -> dict[str, Any]:
+        made = usual(*arguments)
+        return {**made, "zero_optimization": {**made["zero_optimization"], "stage3_param_persistence_threshold": 0}}
+
+    deepspeed_backend._config = config
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    share_out_everything()
     tasks = json.loads(Path(sys.argv[1]).read_text())
     ranks = None
     for task in tasks:
