@@ -2,8 +2,8 @@
 
 transformers hands `packed_attention` queries, keys and values of one sequence [1, H, T, D] and, from the caller of the
 model, the rows' boundaries under the names its flash attention takes. No mask is made: a T x T mask would cost more
-than what packing saves. On GPUs in half precision torch's own variable-length flash attention is used; elsewhere every
-run of equally long rows is one call of scaled dot-product attention.
+than what packing saves. On GPUs in half precision torch's own variable-length flash attention is used where it runs;
+elsewhere every run of equally long rows is one call of scaled dot-product attention.
 """
 
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def packed_attention(
             "set learner.attention to flash_attention_2, which knows windows, or shorten prompts",
         )
     query, key, value = _as_computed(query, key, value)
-    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+    if _flash_can(query):
         return _flash(query, key, value, rows), None
     return _by_runs(query, key, value, rows), None
 
@@ -83,6 +83,13 @@ def _as_computed(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+
+
+def _flash_can(query: Tensor) -> bool:
+    """Torch's flash attention needs half precision, an Ampere or newer, and heads of 256 at most."""
+    if not query.is_cuda or query.dtype not in (torch.float16, torch.bfloat16) or query.shape[-1] > 256:
+        return False
+    return torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, rows: _Rows) -> Tensor:
