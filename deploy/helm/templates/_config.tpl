@@ -18,6 +18,12 @@
 {{- if .Values.recipe -}}
 {{- $recipe = .Files.Get (printf "recipes/%s.yaml" .Values.recipe) | fromYaml -}}
 {{- end -}}
+{{- /* As the program does: another variant than the recipe's starts afresh. */ -}}
+{{- range list (list "hae" "estimator" "name") (list "learner" "backend" "name") (list "rollout" "prompt" "style") -}}
+{{- $below := dig (index . 0) (index . 1) (index . 2) "" $recipe -}}
+{{- $above := dig (index . 0) (index . 1) (index . 2) $below (deepCopy $.Values.config) -}}
+{{- if ne $above $below }}{{ $_ := unset (get $recipe (index . 0) | default dict) (index . 1) }}{{ end -}}
+{{- end -}}
 {{- mustMergeOverwrite $recipe (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 

@@ -68,6 +68,17 @@ def test_settings_are_laid_over_the_recipe() -> None:
     assert config["run"] == "mine"
     assert float(config["learner"]["actor"]["lr"]) == 1e-6
     assert config["learner"]["actor"]["minibatch_rows"] == 512
+    assert config["learner"]["when_done"] == "idle", "a StatefulSet would start a learner again for ever"
+    exits = {"config": {"learner": {"when_done": "exit"}}}
+    assert render(exits).config["learner"]["when_done"] == "exit"
+
+
+def test_another_variant_than_the_recipes_starts_afresh() -> None:
+    estimator = render({"config": {"hae": {"estimator": {"name": "gae", "lam": 0.9}}}}).config["hae"]["estimator"]
+    assert estimator == {"name": "gae", "lam": 0.9}
+    same = render({"config": {"hae": {"estimator": {"name": "hae", "lam_seg": 0.9}}}}).config["hae"]["estimator"]
+    assert same["lam_seg"] == 0.9
+    assert {"name", "lam_seg"} < set(same), "the recipe's other keys are kept"
 
 
 @pytest.mark.parametrize("value", [1_234_567, 2**31 - 1, 0])
@@ -77,7 +88,10 @@ def test_large_numbers_stay_whole(value: int) -> None:
 
 
 def test_without_a_recipe_the_program_has_its_own_defaults() -> None:
-    assert render({"recipe": ""}).config == {"broker": {"allow_data_loss": False}}
+    assert render({"recipe": ""}).config == {
+        "broker": {"allow_data_loss": False},
+        "learner": {"when_done": "idle"},
+    }
 
 
 def test_settings_of_a_family_are_its_own() -> None:
