@@ -92,7 +92,7 @@ class _Bench:
             while waiting:
                 task = waiting.popleft()
                 if not waiting:
-                    ended, turns_then = time.perf_counter(), len(paced.calls)
+                    ended, turns_then = time.perf_counter(), paced.answered
                 trajectory = await player.play(task)
                 assert len(trajectory.turns) == task.max_steps, trajectory.outcome.error
 

@@ -126,14 +126,17 @@ class Call:
 
 
 class PacedEngine:
-    """An engine whose responses have drawn lengths; keeps every call it is asked for."""
+    """An engine whose responses have drawn lengths; keeps every call it is asked for, and counts those answered."""
 
     def __init__(self, engine: Generator) -> None:
         self._engine = engine
         self.calls: list[Call] = []
+        self.answered = 0
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling, request_id: str) -> Generation:
         """See `Engine.generate`."""
         sampling = replace(sampling, max_tokens=response_tokens(request_id))
         self.calls.append(Call(prompt_ids, sampling, request_id))
-        return await self._engine.generate(prompt_ids, sampling, f"{request_id}/{len(self.calls)}")
+        generation = await self._engine.generate(prompt_ids, sampling, f"{request_id}/{len(self.calls)}")
+        self.answered += 1
+        return generation
