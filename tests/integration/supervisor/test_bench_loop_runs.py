@@ -12,6 +12,7 @@ import pytest
 from supervised import DEADLINE_S, left_of, until
 
 from hiper.bench.loop import Cores, play, settings
+from hiper.errors import RunStateError
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +36,12 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
     assert pace.others_cpu > 0
     assert 0 < pace.staleness <= 1
     assert 6 <= pace.turns <= 6 * 4
+    assert left_of(tmp_path) == []
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RunStateError, match=r"the synchronous run failed: .*lerner"):
+        play("synchronous", {"lerner": {}}, Cores(0, 0), tmp_path / "run")
     assert left_of(tmp_path) == []
 
 
