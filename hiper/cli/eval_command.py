@@ -60,12 +60,14 @@ def evaluate(
     other = _other(against) if against else None
     evaluation, interrupted = _play(settings, checkpoint, out)
     document, lines = evaluation.document(), evaluation_lines(evaluation)
-    if other is not None and not interrupted:
-        before, interrupted = _played(other, settings, out)
-        if not interrupted:
-            comparison = compare(before, evaluation)
-            document, lines = {**document, "comparison": comparison}, [*lines, *comparison_lines(comparison)]
-    emit(document, Format.JSON if as_json else Format.TEXT, lines)
+    try:
+        if other is not None and not interrupted:
+            before, interrupted = _played(other, settings, out)
+            if not interrupted:
+                comparison = compare(before, evaluation)
+                document, lines = {**document, "comparison": comparison}, [*lines, *comparison_lines(comparison)]
+    finally:  # what was played is said, whatever becomes of the other
+        emit(document, Format.JSON if as_json else Format.TEXT, lines)
     if interrupted:
         message(f"stopped; the same command plays the rest: {out}" if out else "stopped; with --out it could go on")
         raise typer.Exit(int(ExitCode.INTERRUPTED))
