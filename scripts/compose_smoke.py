@@ -233,7 +233,7 @@ def smoke(compose: Compose, *, without: frozenset[str], keep_images: bool) -> No
         compose("down", "--volumes", "--remove-orphans", seconds=300)
         # Compose's own --rmi takes all of them, pulled ones too, or none that has a name.
         if not keep_images and (made := run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", MADE).split()):
-            run("docker", "image", "rm", *made)
+            run("docker", "image", "rm", *made, seconds=600)
     for things in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
         if left := run("docker", *things, *OURS).split():
             raise BrokenError(f"docker {' '.join(things)}: {', '.join(left)} left")
