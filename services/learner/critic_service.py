@@ -1,8 +1,9 @@
 """`CriticService`: values for the HAE service, read from the live critic."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import grpc.aio
 
@@ -11,15 +12,37 @@ from hiper._proto.critic.v1 import critic_service_pb2 as pb
 from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
 from hiper.errors import IntegrityError, RunStateError
 from hiper.metrics import counter
+from hiper.rpc import Listen, serve
+from hiper.service import ServiceContext
 from services.learner.packing import TokenRow
 from services.learner.rows import token_row
 from services.learner.trainer import Trainer
 
-__all__ = ["MAX_QUERIES", "SERVICE", "CriticServicer"]
+__all__ = ["MAX_QUERIES", "SERVICE", "CriticServicer", "serving_values"]
 
 SERVICE = "hiper.critic.v1.CriticService"
 MAX_QUERIES = 512
 """Turns of one call."""
+
+
+@asynccontextmanager
+async def serving_values(context: ServiceContext, trainer: Trainer) -> AsyncIterator[None]:
+    """Answer the HAE service, if the run keeps a critic."""
+    if trainer.critic is None:
+        yield
+        return
+    servicer = CriticServicer(trainer)
+
+    def add(server: grpc.aio.Server) -> None:
+        stubs.add_CriticServiceServicer_to_server(servicer, server)
+
+    listen = Listen.from_environment(f"127.0.0.1:{context.config.learner.critic_port}")
+    async with serve(listen, {SERVICE: add}) as server:
+        context.health.set("critic", True, server.address)
+        try:
+            yield
+        finally:
+            servicer.close()
 
 
 class CriticServicer(stubs.CriticServiceServicer):
