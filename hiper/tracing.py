@@ -36,6 +36,7 @@ __all__ = [
     "batch",
     "callers",
     "configure",
+    "exemplar",
     "is_sampled",
     "issued",
     "messaging",
@@ -192,6 +193,12 @@ def traceparent(trajectory_id: str = "") -> str:
     With a trajectory's id, only spans of its own trace count, and its root is taken where there is none.
     """
     return "" if _tracer is None else _tracer.traceparent(trajectory_id)
+
+
+def exemplar() -> dict[str, str] | None:
+    """What leads from a measurement to the current trace, for `observe`; None where nothing is traced."""
+    current = traceparent()
+    return {"trace_id": current.split("-")[1]} if current else None
 
 
 def on_behalf(traceparents: Sequence[str]) -> AbstractContextManager[None]:

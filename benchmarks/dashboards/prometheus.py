@@ -73,15 +73,19 @@ class Prometheus:
                 found.append(Series(answer["metric"], times, values))
         return found
 
+    def traced(self, metric: str, span: Span) -> set[str]:
+        """Ids of the traces that exemplars of a metric lead to."""
+        found = self._get("/api/v1/query_exemplars", query=metric, start=str(span.start), end=str(span.end))
+        return {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+
     def rules(self) -> list[dict[str, Any]]:
         """Every alert with its state."""
         return [rule for group in self._get("/api/v1/rules")["groups"] for rule in group["rules"]]
 
-    def _get(self, path: str, **query: str) -> dict[str, Any]:
+    def _get(self, path: str, **query: str) -> Any:
         url = f"{self._url}{path}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer:
-            data: dict[str, Any] = json.load(answer)["data"]
-            return data
+            return json.load(answer)["data"]
 
 
 @contextmanager
@@ -100,6 +104,7 @@ def prometheus_of(run_dir: Path, binary: str, interval_s: int = 1) -> Iterator[P
         f"--config.file={config}",
         f"--storage.tsdb.path={home / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
     ]
     with (home / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([binary, *flags], stdout=log, stderr=subprocess.STDOUT, cwd=home)

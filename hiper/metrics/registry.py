@@ -6,13 +6,16 @@ dashboards and alerts cannot drift apart. Names are given without the `hiper_` p
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 
 from hiper.metrics.catalogue import CATALOGUE, Kind, MetricSpec
 
-__all__ = ["counter", "gauge", "histogram", "render"]
+__all__ = ["counter", "exposition", "gauge", "histogram", "render"]
 
+# Times of creation would be a series for each one there is, and nobody asks for them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _REGISTRY = CollectorRegistry()
 ProcessCollector(registry=_REGISTRY)
 
@@ -34,7 +37,15 @@ def histogram(name: str) -> Histogram:
 
 def render() -> bytes:
     """Return everything measured so far in the Prometheus text format."""
-    return generate_latest(_REGISTRY)
+    return exposition("")[0]
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """Return everything measured so far, and its media type: OpenMetrics, which has exemplars, if `accept` (of HTTP)
+    names it, else the Prometheus text format.
+    """
+    encode, media_type = choose_encoder(accept)
+    return encode(_REGISTRY), media_type
 
 
 def _spec(name: str, kind: Kind) -> MetricSpec:

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from hiper import __version__
 from hiper.errors import DependencyError
-from hiper.metrics import render
+from hiper.metrics import exposition
 from hiper.service.health import Health
 
 __all__ = ["HttpServer", "bind", "create_app", "parse_address", "serve_here"]
@@ -40,8 +40,9 @@ def create_app(component: str, health: Health) -> FastAPI:
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
     @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    def metrics(request: Request) -> Response:
+        body, media_type = exposition(request.headers.get("accept", ""))
+        return Response(body, media_type=media_type)
 
     @app.get("/version")
     def version() -> dict[str, str]:

@@ -84,5 +84,5 @@ class RewardWorker:
         if fault:
             raise IntegrityError(f"it contradicts itself: {fault}")
         score(trajectory, self._config, await self._plugins.rewards(trajectory))
-        histogram("reward_compute_duration_seconds").observe(time.perf_counter() - started)
+        histogram("reward_compute_duration_seconds").observe(time.perf_counter() - started, tracing.exemplar())
         return trajectory

@@ -107,7 +107,7 @@ class EpisodePlayer:
         progress.turns.append(turn.message())
         progress.generate_s += generated - began
         progress.env_s += time.monotonic() - generated
-        histogram("rollout_generate_duration_seconds").observe(generated - began)
+        histogram("rollout_generate_duration_seconds").observe(generated - began, tracing.exemplar())
         failpoint(Failpoint.ROLLOUT_AFTER_STEP)
 
     def _sampling(self, task: Task, index: int) -> Sampling:

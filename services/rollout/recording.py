@@ -11,7 +11,7 @@ from hiper.metrics import counter, histogram
 from hiper.plan_execute import ParsedResponse, TurnDecision
 from hiper.rpc.env_client import EnvStep
 from hiper.streams import SCHEMA_VERSION
-from hiper.tracing import Attributes
+from hiper.tracing import Attributes, exemplar
 from hiper.vocabulary import Abandonment, StopReason, Switch, TokenSpan
 from services.rollout.engine import Generation
 
@@ -113,7 +113,7 @@ def count_episode(trajectory: Trajectory, seconds: float) -> None:
     if trajectory.outcome.abandoned:
         return
     segments = sum(turn.is_switch or turn.index == 0 for turn in trajectory.turns)
-    histogram("rollout_episode_duration_seconds").labels(env=env).observe(seconds)
+    histogram("rollout_episode_duration_seconds").labels(env=env).observe(seconds, exemplar())
     histogram("rollout_episode_turns").labels(env=env).observe(len(trajectory.turns))
     histogram("rollout_episode_return").labels(env=env).observe(sum(turn.env_reward for turn in trajectory.turns))
     histogram("rollout_subgoals_per_episode").labels(env=env).observe(segments)

@@ -169,6 +169,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "targets": [
             {"refId": chr(ord("A") + index), "datasource": _SOURCE, "expr": _scoped(line.expr)}
             | {"legendFormat": line.legend, "range": True, "instant": panel.kind == "stat"}
+            | {"exemplar": panel.kind == "timeseries" and "_bucket{" in line.expr}
             for index, line in enumerate(panel.lines)
         ],
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},

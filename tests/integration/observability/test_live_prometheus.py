@@ -13,6 +13,7 @@ from started_runs import run_up, until
 from benchmarks.dashboards.answers import PAGES, Page
 from benchmarks.dashboards.prometheus import Prometheus, Span, prometheus_of
 from hiper.metrics.catalogue import LABELS
+from hiper.tracing import trace_id
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 COMPONENTS = {"env_server", "reward", "hae", "learner", "rollout"}
@@ -35,7 +36,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         pytest.skip("prometheus is not on PATH: apt-get install prometheus")
     run_dir: Path = tmp_path_factory.mktemp("scraped") / "run"
     start = time.time()
-    settings = ("learner.iterations=6", "evaluation.every=2")
+    # A collector that is not there: traces are made all the same, and hold up nothing.
+    traced = ("tracing.ratio=1.0", "tracing.endpoint=http://127.0.0.1:9")
+    settings = ("learner.iterations=6", "evaluation.every=2", *traced)
     with run_up(run_dir, *settings) as up, prometheus_of(run_dir, binary) as prometheus:
 
         def healthy() -> set[str]:
@@ -69,6 +72,16 @@ def test_a_label_has_the_values_that_are_documented(scraped: Scraped, label: str
     seen = {one.labels[label] for one in series}
     assert seen <= told
     assert seen or label == "where", "a healthy run counts nothing that is not finite"
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["rollout_episode_duration_seconds", "rollout_generate_duration_seconds", "reward_compute_duration_seconds"],
+)
+def test_a_slow_one_leads_to_its_trace(scraped: Scraped, metric: str) -> None:
+    found = scraped.prometheus.traced(f"hiper_{metric}_bucket", scraped.span)
+    played = {trace_id(f"chaos/train-{n:06d}/{task}/0") for n in range(6) for task in range(12)}
+    assert found & played
 
 
 def test_every_rule_is_evaluated_and_none_fires(scraped: Scraped) -> None:

@@ -14,6 +14,7 @@ from traced import HERE, recording, trace_of
 
 from hiper import logs, tracing
 from hiper.config.tracing import TracingSettings
+from hiper.metrics import exposition, histogram
 from hiper.vocabulary import Stream
 
 NAME = "run/train-000000/0/0"
@@ -47,6 +48,21 @@ def test_a_larger_share_holds_every_smaller_one(name: str, low: float, high: flo
 def test_the_share_is_what_was_asked_for() -> None:
     sampled = sum(tracing.is_sampled(f"run/train-{n:06d}/0/0", 0.1) for n in range(4000))
     assert 320 < sampled < 480, "four standard deviations"
+
+
+def test_a_measurement_leads_to_the_trace_it_was_made_in() -> None:
+    """In OpenMetrics, which Prometheus asks for; a scraper that knows the older format alone gets no exemplars."""
+    with recording(), tracing.trajectory("reward", Stream.RAW, NAME, header(NAME)):
+        histogram("reward_compute_duration_seconds").observe(0.5, tracing.exemplar())
+    assert tracing.exemplar() is None
+    leads_there = f'# {{trace_id="{tracing.trace_id(NAME)}"}} 0.5'
+    body, media_type = exposition("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert media_type.startswith("application/openmetrics-text")
+    assert leads_there in body.decode()
+    assert "_created" not in body.decode()
+    body, media_type = exposition("text/plain;version=0.0.4")
+    assert media_type.startswith("text/plain")
+    assert leads_there not in body.decode()
 
 
 def test_one_trace_from_task_to_learner_and_a_second_life_joins_it() -> None:
