@@ -12,7 +12,17 @@ from hiper.config.load import PREFIX, RESERVED
 from hiper.errors import ConfigError, DependencyError
 from hiper.ports import PortBook
 from hiper.supervisor.probe import Probe, ready_probe
-from hiper.supervisor.table import BROKER, BROKER_URL, CONTROL_ADDRESS, SERVICES, WARMSTART, Ending, ServiceSpec, layers
+from hiper.supervisor.table import (
+    BROKER,
+    BROKER_URL,
+    CONTROL_ADDRESS,
+    SERVICES,
+    WARMSTART,
+    WHEN_DONE,
+    Ending,
+    ServiceSpec,
+    layers,
+)
 
 __all__ = [
     "CONFIG_NAME",
@@ -102,7 +112,7 @@ def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortB
     _check_backend(config)
     _check_cores(config.supervisor.cores)
     inherited = child_environment(os.environ)
-    announced = {BROKER_URL: broker.url, **_addresses(scale, ports)}
+    announced = {BROKER_URL: broker.url, WHEN_DONE: "exit", **_addresses(scale, ports)}
     plans: list[ProcessPlan] = []
     if broker.argv:
         plans.append(

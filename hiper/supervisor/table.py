@@ -15,6 +15,7 @@ __all__ = [
     "CONTROL_ADDRESS",
     "SERVICES",
     "WARMSTART",
+    "WHEN_DONE",
     "Ending",
     "Port",
     "ServiceSpec",
@@ -27,6 +28,8 @@ WARMSTART = "warmstart"
 """The step that makes a model before the run, where the configuration asks for one."""
 BROKER_URL = "HIPER_BROKER__URL"
 CONTROL_ADDRESS = "HIPER_CONTROL_ADDRESS"
+WHEN_DONE = "HIPER_LEARNER__WHEN_DONE"
+"""By its exit the learner says here that the run is at its end, whatever its file says for other places."""
 
 
 class Ending(StrEnum):
@@ -96,7 +99,7 @@ SERVICES: tuple[ServiceSpec, ...] = (
         "learner",
         ("learner",),
         requires=(BROKER, WARMSTART, "env_server"),
-        reads=(BROKER_URL, "HIPER_ENV__ADDRESSES"),
+        reads=(BROKER_URL, "HIPER_ENV__ADDRESSES", WHEN_DONE),
         port=Port({"HIPER_LEARNER__CRITIC_PORT": "{port}"}, "HIPER_HAE__CRITIC_ADDRESS"),
         scalable=False,
         ranks=True,

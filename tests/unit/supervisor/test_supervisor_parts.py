@@ -134,3 +134,11 @@ def test_prometheus_is_told_every_process_that_serves_metrics(tmp_path: Path) ->
 def test_how_processes_are_run_may_differ_each_time(tmp_path: Path) -> None:
     open_run_directory(tmp_path / "run", config(supervisor={"scale": {"rollout": 1}}))
     open_run_directory(tmp_path / "run", config(supervisor={"scale": {"rollout": 2, "control": 1}}))
+
+
+def test_a_learner_exits_here_whatever_it_does_elsewhere(tmp_path: Path) -> None:
+    idling = config(learner={"when_done": "idle"})
+    plans = plan_run(idling, tmp_path, BrokerPlace("redis://127.0.0.1:1/0"), PortBook())
+    told = {plan.name: plan.environment.get("HIPER_LEARNER__WHEN_DONE") for plan in plans}
+    assert told.pop("learner-0") == "exit"
+    assert set(told.values()) == {None}
