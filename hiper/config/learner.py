@@ -150,7 +150,7 @@ class LearnerSettings(Section):
     """Port of the critic service; 0 = any. Filled in by `hiper up`."""
     when_done: Literal["exit", "idle"] = "exit"
     """What the learner does once the run is at its end: `exit` with 0, or stay up without a model, ready and doing
-    nothing, for those who start again whatever exits. The chart sets `idle`."""
+    nothing, for those who start again whatever exits. The chart sets `idle`; under `hiper up` it exits."""
     batch_timeout_s: Seconds = 1800.0
     """A batch that does not arrive for this long is reported as a stall, with what is missing."""
 

@@ -65,6 +65,7 @@ def finished(process: subprocess.Popen[str], code: int) -> str:
     return output
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_report_and_the_same_command_plays_the_rest(command: list[str], tmp_path: Path) -> None:
     command += ["--env", "gate_env:Gate", "--data", str(tmp_path), "--set", "rollout.engine=random"]
     command += ["--set", "rollout.concurrent_episodes=1"]
