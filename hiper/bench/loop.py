@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from hiper.bench.pace import ASYNCHRONOUS, SYNCHRONOUS, CpuTimes, Pace, figures, pace_of
+from hiper.bench.pace import ASYNCHRONOUS, SYNCHRONOUS, CpuTimes, Pace, busy_machine, figures, pace_of
 from hiper.bench.timing import BenchOptions, Report, Say
 from hiper.errors import DependencyError, ExitCode, RunStateError
 from hiper.report import RunFiles
@@ -78,6 +78,7 @@ def run(options: BenchOptions, say: Say) -> Report:
     report = Report("loop", {"source": "synthetic", "seed": options.seed}, options.repeats)
     report.sizes = _sizes(paces[SYNCHRONOUS], updates, cores)
     report.figures = figures(paces)
+    report.notes = busy_machine(paces)
     if options.data is not None:
         report.notes.append("--data was not used: the games are synthetic")
     return report

@@ -13,10 +13,12 @@ import numpy as np
 from hiper.bench.timing import Figure, Target
 from hiper.errors import RunStateError
 
-__all__ = ["ASYNCHRONOUS", "SYNCHRONOUS", "CpuTimes", "Pace", "figures", "pace_of", "used_between"]
+__all__ = ["ASYNCHRONOUS", "SYNCHRONOUS", "CpuTimes", "Pace", "busy_machine", "figures", "pace_of", "used_between"]
 
 SYNCHRONOUS, ASYNCHRONOUS = "synchronous", "asynchronous"
 _AGAINST_SYNCHRONOUS = Target(1.5)
+_QUIET = 0.1
+"""Share of the cores that other programs may take before the figures say more about them than about us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Pace:
     """Turns of an update's batch."""
     tokens: float
     """Tokens of an update's batch, prompts included."""
+
+    @property
+    def foreign_share(self) -> float:
+        """Share of the two cores that other programs took."""
+        return self.foreign_cpu / self.seconds / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def figures(paces: Mapping[str, Sequence[Pace]]) -> list[Figure]:
             "learner waits": [pace.waited / pace.seconds for pace in done],
             "learner's core idle": [1 - pace.learner_cpu / pace.seconds for pace in done],
             "rollout's core idle": [1 - pace.others_cpu / pace.seconds for pace in done],
-            "cores taken by other programs": [pace.foreign_cpu / pace.seconds / 2 for pace in done],
+            "cores taken by other programs": [pace.foreign_share for pace in done],
         }
         shown += [
             Figure(f"{name}: {what}", "%", [100 * share for share in values], "repeats")
@@ -121,3 +128,11 @@ def figures(paces: Mapping[str, Sequence[Pace]]) -> list[Figure]:
         ]
         shown.append(Figure(f"{name}: staleness", "versions", [pace.staleness for pace in done], "repeats"))
     return shown
+
+
+def busy_machine(paces: Mapping[str, Sequence[Pace]]) -> list[str]:
+    """Say so if other programs took much of the cores; empty if not."""
+    worst = max(pace.foreign_share for done in paces.values() for pace in done)
+    if worst <= _QUIET:
+        return []
+    return [f"other programs took up to {worst:.0%} of the two cores; measure again when the machine is quiet"]

@@ -3,7 +3,7 @@
 import pytest
 
 from hiper.bench.loop import Cores, settings, two_cores
-from hiper.bench.pace import CpuTimes, Pace, figures, pace_of, used_between
+from hiper.bench.pace import CpuTimes, Pace, busy_machine, figures, pace_of, used_between
 from hiper.config import parse_config
 from hiper.errors import DependencyError, ExitCode, RunStateError
 
@@ -19,8 +19,10 @@ def line(version: int, time: float, wait: float, staleness: float = 1.0) -> dict
     }
 
 
-def pace(seconds: float, waited: float, learner_cpu: float = 4.0, others_cpu: float = 5.0) -> Pace:
-    return Pace(seconds, waited, learner_cpu, others_cpu, foreign_cpu=1.0, staleness=0.0, turns=100, tokens=5000)
+def pace(seconds: float, waited: float, foreign_cpu: float = 1.0) -> Pace:
+    return Pace(
+        seconds, waited, learner_cpu=4.0, others_cpu=5.0, foreign_cpu=foreign_cpu, staleness=0.0, turns=100, tokens=5000
+    )
 
 
 def test_the_first_updates_and_the_start_do_not_count() -> None:
@@ -53,6 +55,15 @@ def test_figures_compare_the_runs_of_each_repeat() -> None:
     assert found["synchronous: learner waits"].values == pytest.approx([50.0, 50.0])
     assert found["synchronous: rollout's core idle"].values[0] == pytest.approx(100 * 4 / 9)
     assert found["synchronous: cores taken by other programs"].values[0] == pytest.approx(100 / 18)
+
+
+def test_a_busy_machine_is_named() -> None:
+    quiet = {"synchronous": [pace(9.0, 4.5)], "asynchronous": [pace(6.0, 0.6)]}
+    assert busy_machine(quiet) == []
+    busy = {**quiet, "asynchronous": [pace(6.0, 0.6), pace(6.0, 0.6, foreign_cpu=3.0)]}
+    assert busy_machine(busy) == [
+        "other programs took up to 25% of the two cores; measure again when the machine is quiet"
+    ]
 
 
 @pytest.mark.parametrize(("usable", "processors"), [([3], 4), ([0, 1, 2, 3], 1), ([], 8)])
