@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from hiper.cli.packages import packages_for
-from hiper.errors import ExitCode
 
 __all__ = ["add_to", "name_here", "run"]
 
@@ -51,7 +50,12 @@ def learner(config: Config, run_dir: RunDir, name: Name = None, processes: Proce
     if os.environ.get("RANK", "0") != "0":
         # Rank 0 answers for all: the others must not want its address.
         os.environ.pop("HIPER_HTTP_ADDRESS", None)
-    run("learner", config, run_dir, name)
+    code = _serve("learner", config, run_dir, name)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Gloo's threads may abort a process that Python ends in order (pytorch/pytorch#179291). All is written.
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _ranks(config: Path, run_dir: Path, name: str | None, processes: int) -> int:
@@ -75,9 +79,12 @@ def name_here(service: str) -> str:
 
 def run(service: str, config: Path, run_dir: Path, name: str | None) -> None:
     """Run one service to its end and exit with its code."""
+    raise typer.Exit(_serve(service, config, run_dir, name))
+
+
+def _serve(service: str, config: Path, run_dir: Path, name: str | None) -> int:
     from hiper.service import run_service
 
     with packages_for(f"the {service} service", "learner,serve"):
         main = import_module(f"services.{service}.app").main
-    code = run_service(service, main, config=config, run_dir=run_dir, name=name or name_here(service))
-    raise typer.Exit(code if code else int(ExitCode.OK))
+    return run_service(service, main, config=config, run_dir=run_dir, name=name or name_here(service))

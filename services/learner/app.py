@@ -3,16 +3,11 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import grpc.aio
-
-from hiper._proto.critic.v1 import critic_service_pb2_grpc as stubs
-from hiper.errors import ConfigError, DataError
+from hiper.errors import ConfigError, DataError, ExitCode
 from hiper.report import RunFiles
-from hiper.rpc import Listen, serve
 from hiper.rpc.env_client import EnvClient
 from hiper.service import ServiceContext
 from hiper.streams import GROUPS, Broker, Consumer, LearnerLease, PolicyBoard, TaskQueue
@@ -20,7 +15,7 @@ from hiper.vocabulary import Stream
 from hiper.weights.front import open_front
 from services.learner.build import build_trainer
 from services.learner.checkpoint import newest_generation
-from services.learner.critic_service import SERVICE, CriticServicer
+from services.learner.critic_service import serving_values
 from services.learner.loop import CHECKPOINTS, LearnerLoop, Ports
 from services.learner.panels import choose_panels
 from services.learner.tasks import TaskPlan
@@ -50,7 +45,11 @@ async def _train(context: ServiceContext) -> None:
     plan = await _unless_stopped(context.stop, _plan(context)) if leads else None
     if context.stop.is_set():
         return
-    trainer = await asyncio.to_thread(build_trainer, config)
+    trainer = await _unless_stopped(context.stop, asyncio.to_thread(build_trainer, config))
+    if trainer is None:
+        # The thread that loads, or waits for the other processes, cannot be ended. It holds nothing yet.
+        context.log.info("stopped while loading")
+        os._exit(int(ExitCode.OK))
     context.health.set("model", True, str(trainer.device))
     if await asyncio.to_thread(trainer.follow) or plan is None:
         return
@@ -101,29 +100,9 @@ async def _learn(
         loop = LearnerLoop(config, context.run_dir, plan, trainer, ports)
         # Values come from the restored critic, and from the holder of the lease, only.
         await loop.recover()
-        async with _serving_values(context, trainer):
+        async with serving_values(context, trainer):
             context.health.set("service", True)
             await loop.run(context.stop)
-
-
-@asynccontextmanager
-async def _serving_values(context: ServiceContext, trainer: Trainer) -> AsyncIterator[None]:
-    """Answer the HAE service, if the run keeps a critic."""
-    if trainer.critic is None:
-        yield
-        return
-    servicer = CriticServicer(trainer)
-
-    def add(server: grpc.aio.Server) -> None:
-        stubs.add_CriticServiceServicer_to_server(servicer, server)
-
-    listen = Listen.from_environment(f"127.0.0.1:{context.config.learner.critic_port}")
-    async with serve(listen, {SERVICE: add}) as server:
-        context.health.set("critic", True, server.address)
-        try:
-            yield
-        finally:
-            servicer.close()
 
 
 async def _plan(context: ServiceContext) -> TaskPlan:
