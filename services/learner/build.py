@@ -30,6 +30,8 @@ def build_trainer(config: RunConfig) -> Trainer:
 
 
 def _one_of_a_crew(config: RunConfig, backend: DeepspeedSettings, device: torch.device) -> Trainer:
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when it is imported; else it takes a GPU that is there
     try:
         from services.learner.crew import Crew, FollowingTrainer, LeadingTrainer
         from services.learner.deepspeed_backend import connect

@@ -7,6 +7,7 @@ another number of processes, another stage, or one process alone.
 
 import datetime
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,8 @@ def connect(device: torch.device, settings: DeepspeedSettings) -> DistributedRan
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "0" if os.environ["WORLD_SIZE"] == "1" else "29500")
+    # Of functions DeepSpeed calls for every layer: a line in the log each time.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     if device.type == "cpu":
         # DeepSpeed would compile collectives of its own here: a minute, or an end where there is no compiler.
         deepspeed.ops.__compatible_ops__ = {}
