@@ -28,6 +28,7 @@ __all__ = [
     "CONFIG_NAME",
     "BrokerPlace",
     "ProcessPlan",
+    "check_processes",
     "child_environment",
     "plan_run",
     "process_names",
@@ -104,13 +105,18 @@ def child_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortBook) -> tuple[ProcessPlan, ...]:
-    """Plan every process of a run. Raises `ConfigError` for a scale of an unknown or single service, and for cores this
-    process may not use; `DependencyError` for a learner whose backend is not installed."""
-    scale = config.supervisor.scale
-    _check_scale(scale)
-    _check_backend(config)
+def check_processes(config: RunConfig) -> None:
+    """Refuse what cannot be started. Raises `ConfigError` for a scale of an unknown or single service, and for cores
+    this process may not use; `DependencyError` for a learner whose backend is not installed."""
+    _check_scale(config.supervisor.scale)
     _check_cores(config.supervisor.cores)
+    _check_backend(config)
+
+
+def plan_run(config: RunConfig, run_dir: Path, broker: BrokerPlace, ports: PortBook) -> tuple[ProcessPlan, ...]:
+    """Plan every process of a run. Raises what `check_processes` does."""
+    check_processes(config)
+    scale = config.supervisor.scale
     inherited = child_environment(os.environ)
     announced = {BROKER_URL: broker.url, WHEN_DONE: "exit", **_addresses(scale, ports)}
     plans: list[ProcessPlan] = []

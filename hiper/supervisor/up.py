@@ -25,7 +25,7 @@ from hiper.report.picture import draw_learning_curve
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.lock import RunLock
 from hiper.supervisor.observer import Observation, Observer
-from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run, wished_scale
+from hiper.supervisor.plan import BrokerPlace, ProcessPlan, check_processes, plan_run, wished_scale
 from hiper.supervisor.probe import broker_answers
 from hiper.supervisor.run_directory import move_aside, open_run_directory
 from hiper.supervisor.status import RunStatus, write_status
@@ -61,6 +61,7 @@ def run_up(request: UpRequest) -> int:
     else:
         logs.configure("supervisor", run=request.config.run, level=logs.WARNING)
     console = Console(stderr=True)
+    check_processes(request.config)  # before a run directory takes these settings for good
     if request.fresh:
         aside = move_aside(request.run_dir)
         if aside is not None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from hiper.config import parse_config
+from hiper.config import RunConfig, parse_config
 from hiper.errors import ConfigError, DependencyError
 from hiper.ports import PortBook
 from hiper.supervisor import plan as planning
 from hiper.supervisor.plan import BrokerPlace, ProcessPlan, plan_run
+from hiper.supervisor.up import UpRequest, run_up
 
 DEEPSPEED = {"backend": {"name": "deepspeed"}}
 
@@ -20,10 +21,13 @@ def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     monkeypatch.setattr(planning, "find_spec", lambda name: spec if name in packages else None)
 
 
-def planned(tmp_path: Path, processes: int, **learner: Any) -> list[ProcessPlan]:
+def asked(processes: int, **learner: Any) -> RunConfig:
     tree = {"run": "r", "learner": learner, "supervisor": {"scale": {"learner": processes}}}
-    config = parse_config(tree, source="test", environment={})
-    plans = plan_run(config, tmp_path, BrokerPlace("redis://127.0.0.1:1/0"), PortBook())
+    return parse_config(tree, source="test", environment={})
+
+
+def planned(tmp_path: Path, processes: int, **learner: Any) -> list[ProcessPlan]:
+    plans = plan_run(asked(processes, **learner), tmp_path, BrokerPlace("redis://127.0.0.1:1/0"), PortBook())
     return [plan for plan in plans if plan.service == "learner"]
 
 
@@ -51,3 +55,11 @@ def test_a_backend_that_is_not_installed_is_refused_with_the_command_that_instal
     with pytest.raises(DependencyError, match="deepspeed") as refused:
         planned(tmp_path, processes, **DEEPSPEED)
     assert "pip install" in refused.value.hint
+
+
+def test_what_is_refused_leaves_no_run_behind(tmp_path: Path) -> None:
+    """Its settings would bind the next attempt, which mends them."""
+    run_dir = tmp_path / "run"
+    with pytest.raises(ConfigError):
+        run_up(UpRequest(asked(2), run_dir, fresh=False, live=False))
+    assert not run_dir.exists()
