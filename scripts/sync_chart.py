@@ -1,8 +1,8 @@
 """Copy into deploy/helm what is written elsewhere, since a chart sees no file outside its folder.
 
 - recipes/ from configs/, dashboards/ from deploy/grafana/dashboards;
-- rules/ from deploy/prometheus/alerts, each with its entry of docs/operations.md: an alert tells what to do where no page
-  can be reached;
+- rules/ from deploy/prometheus/alerts, each with its entry of docs/operations.md: an alert tells what to do where no
+  page can be reached;
 - the schema of `config` in values.schema.json from `hiper config schema`: a wrong setting fails the install;
 - appVersion from pyproject.toml.
 

@@ -17,7 +17,7 @@ from hiper.cli.main import app
 from hiper.config import load_config
 from hiper.metrics.catalogue import CATALOGUE
 from hiper.streams.acl import USERS
-from hiper.supervisor.table import BROKER_URL, SERVICES, ServiceSpec
+from hiper.supervisor.table import BROKER_URL, SERVICES, WHEN_DONE, ServiceSpec
 from services.control.watching import SERVICES_VARIABLE, WatchedServices
 
 COMMAND_LINE = typer.main.get_command(app)
@@ -86,7 +86,7 @@ def test_a_service_runs_the_command_of_the_table(spec: ServiceSpec, service: Ser
 @table_row
 def test_a_service_is_given_the_addresses_it_reads_and_no_others(spec: ServiceSpec, service: Service) -> None:
     user = spec.broker_user or spec.name
-    assert service.environment.keys() & PEERS == set(spec.reads)
+    assert service.environment.keys() & PEERS == set(spec.reads) - {WHEN_DONE}
     if BROKER_URL in spec.reads:
         assert service.environment[BROKER_URL] == f"redis://{user}@broker:6379"
         assert service.environment["HIPER_BROKER__PASSWORD_FILE"] == f"/etc/hiper/secrets/broker/{user}"
