@@ -107,8 +107,8 @@ def _disk(folder: Path) -> _Way:
 
 
 async def _link(folder: Path, open_while: AsyncExitStack) -> _Way:
-    """A link of fixed bandwidth between them; every version is another model, so nothing is sent as a delta."""
-    settings = WeightsSettings(transport="http", streams=1)
+    """A link of fixed bandwidth between them; every version is another model than the one kept, so all of it is sent."""
+    settings = WeightsSettings(transport="http", streams=1, keep_fetched=1)
     shelf = Shelf()
     port = int(open_while.enter_context(serve_weights(shelf, settings)).rsplit(":", 1)[1])
     far = await open_while.enter_async_context(slow_link(port))
@@ -142,7 +142,7 @@ class _Bench:
     async def once(self, way: _Way) -> None:
         """Measure one version, while a request is generated."""
         self._version += 1
-        version, source = self._version, self._models[self._version % 2]
+        version, source = self._version, self._models[len(way.bare_s) % 2]
         way.bare_s.append(await way.bare([path.read_bytes() for path in sorted(source.iterdir())]))
         sync = WeightsSync(
             SyncParts(self._board, way.source, self._engine), SyncBounds(poll_s=0.05), lambda _ok, _detail: None
