@@ -107,7 +107,7 @@ def _disk(folder: Path) -> _Way:
 
 
 async def _link(folder: Path, open_while: AsyncExitStack) -> _Way:
-    """A link of fixed bandwidth between them; every version is another model than the one kept, so all of it is sent."""
+    """A link of fixed bandwidth between them; every version is another model than the one kept: all of it is sent."""
     settings = WeightsSettings(transport="http", streams=1, keep_fetched=1)
     shelf = Shelf()
     port = int(open_while.enter_context(serve_weights(shelf, settings)).rsplit(":", 1)[1])
