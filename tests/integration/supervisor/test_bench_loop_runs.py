@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 def _tiny(cores: Cores) -> dict[str, Any]:
-    """One counted update that needs no vLLM."""
-    tree = settings(1, 1, 0, cores)
+    """Few and small updates that need no vLLM."""
+    tree = settings(1, 4, 0, cores)
     tree["env"]["max_steps"] = 4
     tree["rollout"] |= {"engine": "random"}
     tree["learner"] |= {"tasks_per_batch": 6}
@@ -63,6 +63,6 @@ def test_nothing_is_left_of_a_benchmark_that_was_ended(tmp_path: Path, end: sign
         process.kill()
     until(lambda: left_of(tmp_path) == [])
     if end is signal.SIGINT:
-        assert process.returncode == 130
+        assert process.returncode == 130, said
         assert "Traceback" not in said
         assert list(tmp_path.glob("hiper-bench-*")) == []
