@@ -25,6 +25,7 @@ from hiper.errors import DependencyError
 from hiper.ports import PortBook
 from hiper.rpc import open_channel
 from hiper.rpc.listen import ADDRESS_VARIABLE
+from hiper.supervisor.children import end
 from hiper.supervisor.plan import child_environment
 
 __all__ = ["BATCH", "BATCHES_IN_FLIGHT", "measure_service"]
@@ -97,12 +98,7 @@ def _server(data: Path | None) -> Iterator[tuple[str, Path]]:
         try:
             yield address, log
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, _STOP_S)
 
 
 async def _tasks(stub: stubs.EnvServiceStub) -> list[str]:

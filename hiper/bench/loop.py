@@ -5,8 +5,8 @@ Both are whole runs of `hiper up` on the same synthetic games from the same warm
 vLLM's own process included, another. The first updates and the start are not counted. The learning rate is so small
 that the policy, and with it the work of an update, stays what it was.
 
-Two cores give at most the time of a synchronous update over the CPU time of the busier core in it; the report states
-that bound beside what was reached.
+Two cores should give about the time of a synchronous update over the CPU time of the busier core in it; the report
+states that beside what was reached, which may be more: who waits uses some CPU time as well.
 """
 
 import json
@@ -28,7 +28,7 @@ from hiper.bench.pace import ASYNCHRONOUS, SYNCHRONOUS, CpuTimes, Pace, busy_mac
 from hiper.bench.timing import BenchOptions, Report, Say
 from hiper.errors import DependencyError, ExitCode, RunStateError
 from hiper.report import RunFiles
-from hiper.supervisor.children import tied
+from hiper.supervisor.children import end, tied
 from hiper.supervisor.lastlines import last_error
 from hiper.supervisor.plan import child_environment
 from hiper.supervisor.status import read_status
@@ -178,12 +178,7 @@ def _up(config: Path, run_dir: Path, log: Path) -> Iterator[subprocess.Popen[byt
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, _END_S)
 
 
 def _sample(run_dir: Path, cores: Cores) -> CpuTimes:

@@ -113,7 +113,7 @@ def figures(paces: Mapping[str, Sequence[Pace]]) -> list[Figure]:
     ]
     shown += [
         Figure("asynchronous against synchronous", "x", gained, "repeats", _AGAINST_SYNCHRONOUS),
-        Figure("the most two cores can give", "x", most, "repeats"),
+        Figure("to be expected of two cores", "x", most, "repeats"),
     ]
     for name, done in paces.items():
         shares = {

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hiper import logs
 from hiper.supervisor import guardian as guardian_program
 from hiper.supervisor import launch as launch_program
 
-__all__ = ["Child", "Guardian", "tied"]
+__all__ = ["Child", "Guardian", "end", "tied"]
 
 _GROUP_END_S = 2.0
 
@@ -129,6 +130,16 @@ class Child:
             await asyncio.sleep(0.02)
         self._guardian.remove(self.pid)
         return code
+
+
+def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask a process to end, and kill it if it has not by `grace_s`."""
+    process.terminate()
+    try:
+        process.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def tied(argv: Sequence[str], cores: Sequence[int] = ()) -> tuple[str, ...]:

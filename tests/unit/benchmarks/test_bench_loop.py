@@ -50,7 +50,7 @@ def test_figures_compare_the_runs_of_each_repeat() -> None:
     gained = found["asynchronous against synchronous"]
     assert gained.values == [1.5, 2.0]
     assert gained.to_json()["target_met"] is True
-    assert found["the most two cores can give"].values == [9.0 / 5.0, 12.0 / 5.0]
+    assert found["to be expected of two cores"].values == [9.0 / 5.0, 12.0 / 5.0]
     assert found["asynchronous: learner waits"].values == pytest.approx([10.0, 20.0])
     assert found["synchronous: learner waits"].values == pytest.approx([50.0, 50.0])
     assert found["synchronous: rollout's core idle"].values[0] == pytest.approx(100 * 4 / 9)
